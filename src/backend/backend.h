@@ -1,0 +1,94 @@
+// The interface to whatever evaluates programs: coarse, called a few times per step. A backend holds the
+// weights and the members' states where it likes and computes as it likes, but every number that leaves it
+// equals the reference interpreter's, bit for bit. A failure leaves it fit only to be destroyed.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "base/status.h"
+#include "program/program.h"
+#include "program/verify.h"
+
+namespace clutch {
+
+// States of a number of members, kept where the backend computes. Made zero.
+class States {
+ public:
+  virtual ~States() = default;
+  // To and from the host: [members][Program::state_width()], the program's states in order.
+  virtual void read(std::span<std::int8_t> out) const = 0;
+  virtual void write(std::span<const std::int8_t> in) = 0;
+};
+
+// The noise of one evaluation or update.
+struct NoiseSource {
+  std::uint64_t seed = 0;
+  std::uint32_t epoch = 0;
+  std::uint32_t first_pair = 0;  // of the shard; member m belongs to pair first_pair + m / 2, even m is plus
+};
+
+// Evaluates `members` over `length` tokens each.
+struct EvaluateRequest {
+  std::optional<NoiseSource> noise;          // without: every member sees the plain weights
+  std::uint32_t length = 0;                  // T, tokens to predict per member
+  std::span<const std::uint16_t> text;       // [streams][length + 1]: inputs, and one more as the last target
+  std::span<const std::uint32_t> stream_of;  // [members]
+  States* states = nullptr;                  // of as many members; read and replaced
+
+  std::uint32_t members() const { return static_cast<std::uint32_t>(stream_of.size()); }
+};
+
+struct EvaluateResult {
+  std::span<std::int64_t> losses;  // [members], sums over the window in units of 2^-20 bit
+  std::span<std::int8_t> logits;   // empty, or [members][length][vocab]
+};
+
+// Folds a population into the weights by the threshold rule (evolution/rule.h).
+struct UpdateRequest {
+  NoiseSource noise;                      // first_pair is 0: an update sees the whole population
+  std::span<const std::int8_t> fitness;   // [pairs]
+  std::int64_t matrix_threshold = 0;      // |V| above this moves an element of a matrix by one
+  std::int64_t vector_threshold = 0;      // the same for vectors
+};
+
+struct UpdateResult {
+  std::uint64_t moved = 0;   // elements that changed
+  std::uint64_t digest = 0;  // of the weights afterwards: digest() of program.h
+};
+
+// Receives one slot of one member: (token, instruction, values [width of its dst]).
+using TraceSink = std::function<void(std::uint32_t, std::uint32_t, std::span<const std::int8_t>)>;
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  // As the user would ask for it, most precise: "cpu:scalar".
+  virtual std::string name() const = 0;
+
+  // Whether it can run a program that verify() accepts; if not, what is in the way.
+  virtual Status supports(const Program& program, const NoiseShape& noise) const = 0;
+
+  // Takes a program, which must outlive it, and its weights. Replaces what was loaded; earlier States are void.
+  virtual Status load(const Program& program, const NoiseShape& noise, const Weights& weights) = 0;
+
+  virtual Result<std::unique_ptr<States>> new_states(std::uint32_t members) = 0;
+
+  virtual Status evaluate(const EvaluateRequest& request, const EvaluateResult& result) = 0;
+
+  virtual Result<UpdateResult> update(const UpdateRequest& request) = 0;
+
+  // Copies the weights to the host.
+  virtual Status read_weights(Weights& out) const = 0;
+
+  // Evaluates as evaluate() would and hands over every slot that instructions write of member `member`, token by
+  // token (tokens in order; instructions of a token in program order). States are left as they were.
+  virtual Status trace(const EvaluateRequest& request, std::uint32_t member, const TraceSink& sink) = 0;
+};
+
+}  // namespace clutch

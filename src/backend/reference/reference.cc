@@ -1,0 +1,151 @@
+#include "backend/reference/reference.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "backend/reference/interpreter.h"
+#include "exact/arithmetic.h"
+#include "exact/loss.h"
+
+namespace clutch {
+namespace reference {
+namespace {
+
+class HostStates : public States {
+ public:
+  HostStates(std::uint32_t members, std::int64_t width) : values_(members * static_cast<std::size_t>(width)) {}
+  void read(std::span<std::int8_t> out) const override {
+    check_equal(out.size(), values_.size(), "states to read");
+    std::copy(values_.begin(), values_.end(), out.begin());
+  }
+  void write(std::span<const std::int8_t> in) override {
+    check_equal(in.size(), values_.size(), "states to write");
+    std::copy(in.begin(), in.end(), values_.begin());
+  }
+  std::vector<std::int8_t> values_;  // [members][state_width]
+};
+
+class ReferenceBackend : public Backend {
+ public:
+  std::string name() const override { return "reference"; }
+
+  Status supports(const Program&, const NoiseShape&) const override { return {}; }
+
+  Status load(const Program& program, const NoiseShape& noise, const Weights& weights) override {
+    auto bounds = verify(program, noise);
+    if (!bounds.ok()) return bounds.status();
+    program_ = &program;
+    shape_ = noise;
+    weights_ = weights;
+    return {};
+  }
+
+  Result<std::unique_ptr<States>> new_states(std::uint32_t members) override {
+    return std::unique_ptr<States>(std::make_unique<HostStates>(members, program_->state_width()));
+  }
+
+  Status evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
+    auto& states = static_cast<HostStates&>(*request.states).values_;
+    for (std::uint32_t m = 0; m < request.members(); ++m) {
+      const std::int64_t width = program_->state_width();
+      std::int8_t* logits =
+          result.logits.empty() ? nullptr : result.logits.data() + std::size_t{m} * request.length * program_->vocab;
+      result.losses[m] = run_member(request, m, states.data() + m * width, logits, nullptr);
+    }
+    return {};
+  }
+
+  Result<UpdateResult> update(const UpdateRequest& request) override {
+    std::vector<std::vector<std::int32_t>> votes;
+    for (const TensorSpec& tensor : program_->tensors) votes.emplace_back(tensor.size());
+    for (std::size_t p = 0; p < request.fitness.size(); ++p) {
+      const auto factors = make_factors(*program_, shape_, request.noise, static_cast<std::uint32_t>(p));
+      for (std::size_t t = 0; t < votes.size(); ++t) {
+        add_votes(program_->tensors[t], shape_, factors[t], request.fitness[p], votes[t]);
+      }
+    }
+    UpdateResult result;
+    for (std::size_t t = 0; t < votes.size(); ++t) {
+      const std::int64_t threshold = program_->tensors[t].kind == TensorKind::kMatrix ? request.matrix_threshold
+                                                                                      : request.vector_threshold;
+      for (std::size_t i = 0; i < votes[t].size(); ++i) {
+        if (exact::absolute(votes[t][i]) <= threshold) continue;
+        const std::int8_t next = exact::clip(weights_[t][i] + exact::sign(votes[t][i]));
+        result.moved += next != weights_[t][i];
+        weights_[t][i] = next;
+      }
+    }
+    result.digest = digest(*program_, weights_);
+    return result;
+  }
+
+  Status read_weights(Weights& out) const override {
+    out = weights_;
+    return {};
+  }
+
+  Status trace(const EvaluateRequest& request, std::uint32_t member, const TraceSink& sink) override {
+    const std::int64_t width = program_->state_width();
+    const auto& states = static_cast<HostStates&>(*request.states).values_;
+    std::vector<std::int8_t> copy(states.begin() + member * width, states.begin() + (member + 1) * width);
+    run_member(request, member, copy.data(), nullptr, &sink);
+    return {};
+  }
+
+ private:
+  // Returns the member's loss over the window; state [state_width] is read and replaced.
+  std::int64_t run_member(const EvaluateRequest& request, std::uint32_t member, std::int8_t* state,
+                          std::int8_t* logits, const TraceSink* sink) const {
+    std::vector<Factors> factors;
+    if (request.noise) {
+      factors = make_factors(*program_, shape_, *request.noise, request.noise->first_pair + member / 2);
+    }
+    const MemberView view{*program_, shape_, weights_, request.noise ? &factors : nullptr, member % 2 == 0 ? 1 : -1};
+    const std::uint16_t* text =
+        request.text.data() + std::size_t{request.stream_of[member]} * (request.length + 1);
+    Slots slots;
+    for (const Slot& slot : program_->slots) slots.emplace_back(slot.width);
+
+    std::int64_t loss = 0;
+    for (std::uint32_t t = 0; t < request.length; ++t) {
+      read_state(text[t], state, slots);
+      for (std::size_t i = 0; i < program_->instructions.size(); ++i) {
+        execute(view, static_cast<int>(i), text[t], slots);
+        if (sink != nullptr) (*sink)(t, static_cast<std::uint32_t>(i), slots[program_->instructions[i].dst]);
+      }
+      write_state(slots, state);
+      const std::vector<std::int8_t>& output = slots[program_->output];
+      loss += exact::cross_entropy(output.data(), program_->vocab, text[t + 1]);
+      if (logits != nullptr) std::copy(output.begin(), output.end(), logits + t * program_->vocab);
+    }
+    return loss;
+  }
+
+  // Input token 0 starts a document: its states are zero.
+  void read_state(std::uint16_t token, const std::int8_t* state, Slots& slots) const {
+    for (const State& s : program_->states) {
+      const std::int64_t width = program_->slots[s.read].width;
+      if (token == 0) {
+        std::fill(slots[s.read].begin(), slots[s.read].end(), std::int8_t{0});
+      } else {
+        std::copy(state, state + width, slots[s.read].begin());
+      }
+      state += width;
+    }
+  }
+
+  void write_state(const Slots& slots, std::int8_t* state) const {
+    for (const State& s : program_->states) state = std::copy(slots[s.write].begin(), slots[s.write].end(), state);
+  }
+
+  const Program* program_ = nullptr;
+  NoiseShape shape_;
+  Weights weights_;
+};
+
+}  // namespace
+}  // namespace reference
+
+std::unique_ptr<Backend> make_reference_backend() { return std::make_unique<reference::ReferenceBackend>(); }
+
+}  // namespace clutch

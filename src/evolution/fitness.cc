@@ -1,0 +1,65 @@
+#include "evolution/fitness.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "exact/arithmetic.h"
+
+namespace clutch {
+namespace {
+
+constexpr struct {
+  std::string_view name;
+  int max;
+} kShapes[] = {
+#define CLUTCH_FITNESS_ROW(name, max, formula) {#name, max},
+    CLUTCH_FITNESS_SHAPES(CLUTCH_FITNESS_ROW)
+#undef CLUTCH_FITNESS_ROW
+};
+
+// floor of the mean of |d|; quotients and remainders are summed apart so that nothing overflows.
+std::int64_t mean_magnitude(std::span<const std::int64_t> differences) {
+  const auto count = static_cast<std::int64_t>(differences.size());
+  std::int64_t quotients = 0, remainders = 0;
+  for (const std::int64_t d : differences) {
+    quotients += exact::divide_floor(exact::absolute(d), count);
+    remainders += exact::absolute(d) - exact::divide_floor(exact::absolute(d), count) * count;
+  }
+  return quotients + exact::divide_floor(remainders, count);
+}
+
+}  // namespace
+
+std::string_view name(FitnessShape shape) { return kShapes[static_cast<int>(shape)].name; }
+int max_fitness(FitnessShape shape) { return kShapes[static_cast<int>(shape)].max; }
+
+std::optional<FitnessShape> fitness_shape(std::string_view name) {
+  for (std::size_t i = 0; i < std::size(kShapes); ++i) {
+    if (kShapes[i].name == name) return static_cast<FitnessShape>(i);
+  }
+  return std::nullopt;
+}
+
+std::vector<std::string_view> fitness_shape_names() {
+  std::vector<std::string_view> names;
+  for (const auto& shape : kShapes) names.push_back(shape.name);
+  return names;
+}
+
+std::vector<std::int8_t> fitness_of(FitnessShape shape, std::span<const std::int64_t> losses) {
+  check(losses.size() % 2 == 0, "losses come in pairs");
+  std::vector<std::int64_t> differences;
+  for (std::size_t m = 0; m < losses.size(); m += 2) differences.push_back(losses[m + 1] - losses[m]);
+  const std::int64_t mean =
+      shape == FitnessShape::scaled ? std::max<std::int64_t>(1, mean_magnitude(differences)) : 1;
+  std::vector<std::int8_t> fitness;
+  for (const std::int64_t d : differences) {
+    const std::int64_t size = shape == FitnessShape::sign
+                                  ? exact::absolute(exact::sign(d))
+                                  : std::min<std::int64_t>(127, exact::divide_floor(32 * exact::absolute(d), mean));
+    fitness.push_back(static_cast<std::int8_t>(exact::sign(d) * size));
+  }
+  return fitness;
+}
+
+}  // namespace clutch

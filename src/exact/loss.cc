@@ -1,0 +1,44 @@
+#include "exact/loss.h"
+
+#include <algorithm>
+
+#include "exact/arithmetic.h"
+#include "exact/tables.h"
+
+namespace clutch::exact {
+
+std::uint32_t exp2_negative(std::uint32_t sixteenths) {
+  return kExp2Table[sixteenths % 16] >> (sixteenths / 16);
+}
+
+std::uint32_t exp2_negative_q16(std::uint32_t x) {
+  const std::uint32_t whole = x >> 16, step = x >> 12 & 15, rest = x & 4095;
+  if (whole >= 32) return 0;
+  const std::uint64_t drop = std::uint64_t{kExp2Table[step] - kExp2Table[step + 1]} * rest >> 12;
+  return static_cast<std::uint32_t>(kExp2Table[step] - drop) >> whole;
+}
+
+std::uint32_t log2_q24(std::uint64_t x) {
+  const int whole = log2_floor(x);
+  const std::uint64_t mantissa = x << (63 - whole);  // the leading one at bit 63
+  const std::uint32_t index = static_cast<std::uint32_t>(mantissa >> 55 & 255);
+  const std::uint64_t rest = mantissa >> 23 & 0xFFFFFFFF;
+  const std::uint64_t rise = (kLog2Table[index + 1] - kLog2Table[index]) * rest >> 32;
+  return (static_cast<std::uint32_t>(whole) << 24) + kLog2Table[index] + static_cast<std::uint32_t>(rise);
+}
+
+std::int64_t loss_from_sum(std::uint64_t sum, int max_minus_target) {
+  constexpr int kDropBits = 24 - kLossFractionBits;
+  const std::int64_t log2_sum = (std::int64_t{log2_q24(sum)} + (1 << (kDropBits - 1))) >> kDropBits;
+  return log2_sum - (std::int64_t{kExp2FractionBits} << kLossFractionBits) +
+         (std::int64_t{max_minus_target} << (kLossFractionBits - kLogitFractionBits));
+}
+
+std::int64_t cross_entropy(const std::int8_t* logits, std::int64_t vocab, std::int64_t target) {
+  const int max = *std::max_element(logits, logits + vocab);
+  std::uint64_t sum = 0;
+  for (std::int64_t v = 0; v < vocab; ++v) sum += exp2_negative(static_cast<std::uint32_t>(max - logits[v]));
+  return loss_from_sum(sum, max - logits[target]);
+}
+
+}  // namespace clutch::exact

@@ -1,0 +1,62 @@
+// Architectures by name, and models as files. This is the only folder that knows an architecture: the rest of
+// Clutch sees programs.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/safetensors.h"
+#include "base/status.h"
+#include "program/program.h"
+#include "program/verify.h"
+
+namespace clutch {
+
+// Everything that decides a program.
+struct ModelConfig {
+  std::string arch = "egg";
+  std::int64_t dim = 64;     // D, the width of the residual stream
+  std::int64_t layers = 1;   // L
+  std::int64_t vocab = 256;  // V
+  // Whose arithmetic: "nano-egg" (norm divides rounding down, products are divided by 16·floor(sqrt K)) or
+  // "egg.c" (norm truncates, products are shifted by 8, and by 9 for the 4D→D product).
+  std::string dialect = "nano-egg";
+  // Between the two MLP products: "none" or "relu".
+  std::string activation = "none";
+};
+
+struct Architecture {
+  const char* name;
+  const char* summary;
+  Program (*build)(const ModelConfig&);  // of a checked config
+  // The config of a file that carries none, from its tensors' names and shapes; or a failure.
+  Result<ModelConfig> (*infer)(const SafetensorsFile&, const std::string& file_name);
+};
+
+// All architectures.
+const std::vector<Architecture>& architectures();
+
+// The program of a config; fails on an unknown name, an impossible size, or (via verify()) a program that could
+// overflow.
+Result<Program> build_program(const ModelConfig& config, const NoiseShape& noise);
+
+struct Model {
+  ModelConfig config;
+  Program program;
+  Weights weights;
+};
+
+// Config <-> string map with the keys arch, dim, layers, vocab, dialect, activation.
+std::map<std::string, std::string> to_metadata(const ModelConfig& config);
+
+// A model as tensors for a file: layers of one name stacked [L]…, vectors [N], matrices [N][K].
+std::vector<Tensor> to_tensors(const Program& program, const Weights& weights);
+
+// A model from a file: a checkpoint of ours (config in its metadata), or foreign weights whose names and shapes
+// an architecture recognises. Fails, naming `file_name` and the tensor, where one is missing, of the wrong shape or
+// type, or holds -128; and where the file carries another semantic version. Tensors under `ignored_prefix` are skipped.
+Result<Model> to_model(const SafetensorsFile& file, const std::string& file_name);
+
+}  // namespace clutch

@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""Prints src/exact/tables.inc: the constants of exact/ that come from real functions.
+
+Every entry is the real value rounded to the nearest integer, computed with 60 decimal digits. The tests check
+the same entries against the C library's long double functions. Usage: tools/make_tables.py > src/exact/tables.inc
+"""
+from decimal import ROUND_HALF_EVEN, Decimal, getcontext
+
+getcontext().prec = 60
+LN2 = Decimal(2).ln()
+
+
+def nearest(x):
+    return int(x.to_integral_value(rounding=ROUND_HALF_EVEN))
+
+
+def pi():
+    """Machin's formula."""
+    def arctan_inverse(n):
+        total, term, k = Decimal(0), Decimal(1) / n, 0
+        while abs(term) > Decimal(10) ** -65:
+            total += term / (2 * k + 1) * (1 if k % 2 == 0 else -1)
+            term /= n * n
+            k += 1
+        return total
+    return 4 * (4 * arctan_inverse(5) - arctan_inverse(239))
+
+
+def two_sided_tail(z):
+    """P(|N(0,1)| > z) = 1 - erf(z / sqrt 2), by the power series of erf."""
+    x = z / Decimal(2).sqrt()
+    total, term, k = Decimal(0), x, 0
+    while abs(term) > Decimal(10) ** -55:
+        total += term / (2 * k + 1)
+        k += 1
+        term *= -x * x / k
+    return 1 - 2 / pi().sqrt() * total
+
+
+def emit(comment, declaration, values):
+    print(f"// {comment}")
+    print(f"{declaration} = {{")
+    line = "   "
+    for value in values:
+        if len(line) + len(str(value)) + 2 > 108:
+            print(line)
+            line = "   "
+        line += f" {value},"
+    print(line)
+    print("};\n")
+
+
+if __name__ == "__main__":
+    print("// Made by tools/make_tables.py; included by tables.h alone.\n")
+    emit("round(2^28 * 2^(-j/16))", "inline constexpr std::uint32_t kExp2Table[17]",
+         [nearest(Decimal(2) ** 28 * (-LN2 * j / 16).exp()) for j in range(17)])
+    emit("round(2^24 * log2(1 + i/256))", "inline constexpr std::uint32_t kLog2Table[257]",
+         [nearest(Decimal(2) ** 24 * (1 + Decimal(i) / 256).ln() / LN2) for i in range(257)])
+    emit("round(2^32 * P(|N(0,1)| > i/64))", "inline constexpr std::uint64_t kTwoSidedTailTable[321]",
+         [nearest(Decimal(2) ** 32 * two_sided_tail(Decimal(i) / 64)) for i in range(321)])
