@@ -56,7 +56,7 @@ std::vector<Tensor> to_tensors(const Program& program, const Weights& weights);
 
 // A model from a file: a checkpoint of ours (config in its metadata), or foreign weights whose names and shapes
 // an architecture recognises. Fails, naming `file_name` and the tensor, where one is missing, of the wrong shape or
-// type, or holds -128; and where the file carries another semantic version. Tensors under `ignored_prefix` are skipped.
+// or holds -128; and where the file carries another semantic version. Tensors the program does not name are passed over.
 Result<Model> to_model(const SafetensorsFile& file, const std::string& file_name);
 
 }  // namespace clutch

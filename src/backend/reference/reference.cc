@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "backend/host_states.h"
 #include "backend/reference/interpreter.h"
 #include "exact/arithmetic.h"
 #include "exact/loss.h"
@@ -10,20 +11,6 @@
 namespace clutch {
 namespace reference {
 namespace {
-
-class HostStates : public States {
- public:
-  HostStates(std::uint32_t members, std::int64_t width) : values_(members * static_cast<std::size_t>(width)) {}
-  void read(std::span<std::int8_t> out) const override {
-    check_equal(out.size(), values_.size(), "states to read");
-    std::copy(values_.begin(), values_.end(), out.begin());
-  }
-  void write(std::span<const std::int8_t> in) override {
-    check_equal(in.size(), values_.size(), "states to write");
-    std::copy(in.begin(), in.end(), values_.begin());
-  }
-  std::vector<std::int8_t> values_;  // [members][state_width]
-};
 
 class ReferenceBackend : public Backend {
  public:
@@ -45,7 +32,7 @@ class ReferenceBackend : public Backend {
   }
 
   Status evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
-    auto& states = static_cast<HostStates&>(*request.states).values_;
+    auto& states = static_cast<HostStates&>(*request.states).values;
     for (std::uint32_t m = 0; m < request.members(); ++m) {
       const std::int64_t width = program_->state_width();
       std::int8_t* logits =
@@ -86,7 +73,7 @@ class ReferenceBackend : public Backend {
 
   Status trace(const EvaluateRequest& request, std::uint32_t member, const TraceSink& sink) override {
     const std::int64_t width = program_->state_width();
-    const auto& states = static_cast<HostStates&>(*request.states).values_;
+    const auto& states = static_cast<HostStates&>(*request.states).values;
     std::vector<std::int8_t> copy(states.begin() + member * width, states.begin() + (member + 1) * width);
     run_member(request, member, copy.data(), nullptr, &sink);
     return {};

@@ -1,0 +1,118 @@
+#include "backend/cpu/cpu.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "backend/cpu/loaded.h"
+#include "backend/cpu/tile.h"
+#include "backend/cpu/update.h"
+#include "backend/host_states.h"
+#include "base/thread_pool.h"
+
+namespace clutch {
+namespace cpu {
+namespace {
+
+constexpr std::uint32_t kTileMembers = 16;            // enough rows for the products between states
+constexpr std::int64_t kTileBytes = 1 << 20;          // a chunk's slots stay in a core's second-level cache
+
+class CpuBackend : public Backend {
+ public:
+  CpuBackend(const Kernels& kernels, int threads) : kernels_(kernels), pool_(threads) {}
+
+  std::string name() const override { return std::string("cpu:") + kernels_.name; }
+
+  Status supports(const Program&, const NoiseShape&) const override { return {}; }
+
+  Status load(const Program& program, const NoiseShape& noise, const Weights& weights) override {
+    auto bounds = verify(program, noise);
+    if (!bounds.ok()) return bounds.status();
+    evaluators_.clear();
+    model_.emplace(program, noise, std::move(bounds).value(), weights, kernels_);
+    return {};
+  }
+
+  Result<std::unique_ptr<States>> new_states(std::uint32_t members) override {
+    return std::unique_ptr<States>(std::make_unique<HostStates>(members, model_->program.state_width()));
+  }
+
+  Status evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
+    // Tiles are cut between pairs, and as many for each thread.
+    const std::uint32_t unit = request.noise ? 2 : 1, units = request.members() / unit;
+    const auto threads = static_cast<std::uint32_t>(pool_.threads());
+    const std::uint32_t rounds = (request.members() + threads * kTileMembers - 1) / (threads * kTileMembers);
+    const std::uint32_t tiles = std::min(units, rounds * threads);
+    const std::uint32_t most = (units + tiles - 1) / tiles * unit;
+    prepare(tile_shape(most, request.length));
+    const std::int64_t width = model_->program.state_width();
+    std::int8_t* states = static_cast<HostStates&>(*request.states).values.data();
+    pool_.run(static_cast<int>(tiles), [&](int tile, int thread) {
+      const auto begin = static_cast<std::uint32_t>(std::uint64_t{units} * tile / tiles) * unit;
+      const auto end = static_cast<std::uint32_t>(std::uint64_t{units} * (tile + 1) / tiles) * unit;
+      evaluators_[thread].run(request, result, begin, end - begin, states + begin * width);
+    });
+    return {};
+  }
+
+  Result<UpdateResult> update(const UpdateRequest& request) override { return cpu::update(*model_, request, pool_); }
+
+  Status read_weights(Weights& out) const override {
+    out = model_->weights;
+    return {};
+  }
+
+  Status trace(const EvaluateRequest& request, std::uint32_t member, const TraceSink& sink) override {
+    const Program& program = model_->program;
+    const std::uint32_t unit = request.noise ? 2 : 1, first = member / unit * unit;
+    const auto& states = static_cast<HostStates&>(*request.states).values;
+    std::vector<std::int8_t> copy(states.begin() + first * program.state_width(),
+                                  states.begin() + (first + unit) * program.state_width());
+    TraceBuffer buffer;
+    for (const Instruction& instruction : program.instructions) {
+      buffer.emplace_back(program.slots[instruction.dst].width * request.length);
+    }
+    std::vector<std::int64_t> losses(request.members());
+    TileEvaluator evaluator(*model_, tile_shape(unit, request.length));
+    evaluator.run(request, {.losses = losses, .logits = {}}, first, unit, copy.data(), &buffer, member - first);
+    for (std::uint32_t t = 0; t < request.length; ++t) {
+      for (std::uint32_t i = 0; i < buffer.size(); ++i) {
+        const std::int64_t width = program.slots[program.instructions[i].dst].width;
+        sink(t, i, std::span<const std::int8_t>(buffer[i].data() + t * width, width));
+      }
+    }
+    return {};
+  }
+
+ private:
+  // Equal chunks whose slots fit kTileBytes.
+  TileShape tile_shape(std::uint32_t members, std::uint32_t length) const {
+    const std::int64_t fit = kTileBytes / (model_->schedule.row_bytes * members);
+    const auto most = static_cast<std::uint32_t>(std::clamp<std::int64_t>(fit, 1, length));
+    const std::uint32_t chunks = (length + most - 1) / most;
+    return {members, (length + chunks - 1) / chunks};
+  }
+
+  // Evaluators, one per thread, that fit the shape; kept from call to call.
+  void prepare(const TileShape& shape) {
+    if (!evaluators_.empty() && shape_.members == shape.members && shape_.chunk == shape.chunk) return;
+    evaluators_.clear();
+    for (int t = 0; t < pool_.threads(); ++t) evaluators_.emplace_back(*model_, shape);
+    shape_ = shape;
+  }
+
+  const Kernels& kernels_;
+  ThreadPool pool_;
+  std::optional<LoadedModel> model_;
+  std::vector<TileEvaluator> evaluators_;
+  TileShape shape_;
+};
+
+}  // namespace
+}  // namespace cpu
+
+Result<std::unique_ptr<Backend>> make_cpu_backend(const std::string& isa, int threads) {
+  if (!isa.empty() && isa != "scalar") return fail("--backend", "cpu:" + isa + " is unknown", "this machine has: scalar");
+  return std::unique_ptr<Backend>(std::make_unique<cpu::CpuBackend>(cpu::scalar_kernels(), threads));
+}
+
+}  // namespace clutch

@@ -1,0 +1,15 @@
+// The CPU backend: threads over tiles of members, one table of kernels per instruction set.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "backend/backend.h"
+
+namespace clutch {
+
+// `isa` names a table of kernels ("scalar"); empty takes the fastest that this machine has. threads >= 1. Fails,
+// listing those present, where the name is unknown or absent here.
+Result<std::unique_ptr<Backend>> make_cpu_backend(const std::string& isa, int threads);
+
+}  // namespace clutch

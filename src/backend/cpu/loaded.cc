@@ -1,0 +1,64 @@
+#include "backend/cpu/loaded.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace clutch::cpu {
+
+LoadedModel::LoadedModel(const Program& the_program, const NoiseShape& the_shape, std::vector<Bounds> the_bounds,
+                         const Weights& the_weights, const Kernels& the_kernels)
+    : program(the_program), shape(the_shape), bounds(std::move(the_bounds)), kernels(the_kernels),
+      schedule(make_schedule(the_program)), weights(the_weights) {
+  const std::size_t tensors = program.tensors.size();
+  packed.resize(tensors);
+  plain_vectors.resize(tensors);
+  places.resize(tensors);
+  for (std::size_t t = 0; t < tensors; ++t) {
+    const TensorSpec& tensor = program.tensors[t];
+    const std::int64_t rows = padded(tensor.rows), cols = padded(tensor.cols);
+    const bool vector = tensor.kind == TensorKind::kVector;
+    places[t].a = noise_bytes;
+    places[t].b = noise_bytes + (vector ? rows : shape.rank * rows);
+    noise_bytes = places[t].b + (vector ? rows : shape.rank * cols);
+    places[t].vector = vector_bytes;
+    if (vector) vector_bytes += rows;
+    if (vector) plain_vectors[t].resize(rows);
+  }
+  for (const Instruction& instruction : program.instructions) {
+    dividers.push_back(make_divider(instruction.divisor));
+    if (instruction.op != Op::matmul) continue;
+    const TensorSpec& tensor = program.tensors[instruction.tensor];
+    const std::int64_t n = padded(tensor.rows), k = padded(tensor.cols);
+    packed[instruction.tensor].resize(kernels.packed_bytes(n, k));
+    scratch_bytes = std::max(scratch_bytes, kernels.scratch_bytes(n, k));
+  }
+  for (std::size_t t = 0; t < tensors; ++t) pack(static_cast<int>(t));
+}
+
+void LoadedModel::pack(int tensor) {
+  const TensorSpec& spec = program.tensors[tensor];
+  if (!packed[tensor].empty()) kernels.pack(weights[tensor].data(), spec.rows, spec.cols, packed[tensor].data());
+  if (spec.kind == TensorKind::kVector) {
+    std::copy(weights[tensor].begin(), weights[tensor].end(), plain_vectors[tensor].begin());
+  }
+}
+
+void fill_pair_noise(const LoadedModel& model, const NoiseSource& noise, std::uint32_t pair, std::int8_t* out) {
+  for (std::size_t t = 0; t < model.program.tensors.size(); ++t) {
+    const TensorSpec& tensor = model.program.tensors[t];
+    const bool vector = tensor.kind == TensorKind::kVector;
+    exact::NoiseKey key{.seed = noise.seed, .epoch = noise.epoch, .pair = pair,
+                        .tensor = static_cast<std::uint16_t>(t)};
+    const std::int64_t inputs = vector ? tensor.rows : tensor.cols;
+    for (int j = 0; j < (vector ? 1 : model.shape.rank); ++j) {
+      key.component = static_cast<std::uint8_t>(j);
+      key.role = exact::NoiseRole::kA;
+      model.kernels.fill_noise(key, 0, static_cast<std::uint32_t>(tensor.rows),
+                               out + model.places[t].a + j * padded(tensor.rows));
+      key.role = exact::NoiseRole::kB;
+      model.kernels.fill_noise(key, 0, static_cast<std::uint32_t>(inputs), out + model.places[t].b + j * padded(inputs));
+    }
+  }
+}
+
+}  // namespace clutch::cpu

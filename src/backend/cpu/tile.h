@@ -1,0 +1,80 @@
+// Evaluates a tile: a few members over a whole window, chunk of tokens by chunk, layer by layer. The rows of one
+// matrix product are the tokens of a chunk (one member after the other) or, between a state and its next value, the
+// members at one token. One TileEvaluator serves one thread.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "backend/cpu/loaded.h"
+
+namespace clutch::cpu {
+
+// How much a tile takes on at a time; no choice of these changes a result.
+struct TileShape {
+  std::uint32_t members = 1;
+  std::uint32_t chunk = 1;  // tokens
+};
+
+// Where a traced member's slots are kept: by instruction, [length][width not padded].
+using TraceBuffer = std::vector<std::vector<std::int8_t>>;
+
+class TileEvaluator {
+ public:
+  // For up to shape.members members and shape.chunk tokens at a time.
+  TileEvaluator(const LoadedModel& model, const TileShape& shape);
+
+  // Evaluates members [first, first + count) of the request. `states` [count][state_width] is read and replaced;
+  // `trace`, if there, receives the slots of member `traced` (counted from first).
+  void run(const EvaluateRequest& request, const EvaluateResult& result, std::uint32_t first, std::uint32_t count,
+           std::int8_t* states, TraceBuffer* trace = nullptr, std::uint32_t traced = 0);
+
+ private:
+  // The part of a chunk that one kernel call covers: tokens [t, t + tokens) of members [m, m + members); one of the
+  // two counts is 1.
+  struct Rows {
+    std::uint32_t m, members, t, tokens;
+    std::int64_t count() const { return std::int64_t{members} * tokens; }
+    int step() const { return members > 1 ? 1 : 0; }  // from row to row in noise and vectors
+  };
+
+  void make_noise();
+  void make_vectors(std::uint32_t member);
+  void run_chunk(std::uint32_t begin);
+  void run_node(const Node& node, std::uint32_t t, std::uint32_t tokens);
+  void run_instruction(int index, const Rows& rows);
+  void run_embed(const Instruction& instruction, const Rows& rows);
+  void read_state(int state, std::uint32_t t, std::uint32_t tokens);
+  void save_state(int state);
+  void finish_chunk(std::uint32_t begin);
+  void keep_trace(int index, std::uint32_t t, std::uint32_t tokens);
+
+  std::int64_t width(int slot) const { return padded(model_.program.slots[slot].width); }
+  std::int8_t* row(int slot, std::uint32_t m, std::uint32_t t) {
+    return slots_.data() + model_.schedule.offsets[slot] * capacity_ + (std::int64_t{m} * chunk_ + t) * width(slot);
+  }
+  std::ptrdiff_t stride(int slot, const Rows& rows) const { return width(slot) * (rows.members > 1 ? chunk_ : 1); }
+  RowsIn in(int slot, const Rows& rows) { return {row(slot, rows.m, rows.t), stride(slot, rows)}; }
+  RowsOut out(int slot, const Rows& rows) { return {row(slot, rows.m, rows.t), stride(slot, rows)}; }
+  RowsIn vector(int tensor, const Rows& rows) const;
+  const std::uint16_t* text(std::uint32_t m) const;  // from the chunk's first token on
+
+  const LoadedModel& model_;
+  const std::int64_t capacity_;            // rows
+  AlignedVector<std::int8_t> slots_;       // by slot [capacity][width]
+  AlignedVector<std::int8_t> noise_;       // [pairs][noise_bytes]
+  AlignedVector<std::int8_t> vectors_;     // [members][vector_bytes]
+  std::vector<MatrixNoise> matrix_noise_;  // [tensors][shape.members]
+  AlignedVector<std::byte> scratch_;
+  const std::uint32_t most_members_, most_tokens_;
+
+  // Of the run in progress.
+  const EvaluateRequest* request_ = nullptr;
+  const EvaluateResult* result_ = nullptr;
+  std::uint32_t first_ = 0, count_ = 0, begin_ = 0, chunk_ = 0;  // chunk_: tokens of this chunk
+  std::int8_t* states_ = nullptr;
+  TraceBuffer* trace_ = nullptr;
+  std::uint32_t traced_ = 0;
+};
+
+}  // namespace clutch::cpu

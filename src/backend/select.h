@@ -1,0 +1,28 @@
+// Backends by name: the one list of them, and the choice a user makes from it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+
+namespace clutch {
+
+struct BackendEntry {
+  std::string name;         // "cpu:scalar"
+  std::string unavailable;  // why it cannot run here; empty where it can
+  std::string summary;
+};
+
+// Every backend of this build, whether it can run here or not.
+std::vector<BackendEntry> list_backends();
+
+// `name` is one of the list, or a family ("cpu") for its fastest member. Forced means forced: an unknown or
+// unavailable name fails, listing what there is. threads >= 1.
+Result<std::unique_ptr<Backend>> make_backend(const std::string& name, int threads);
+
+// Processors this process may use.
+int default_threads();
+
+}  // namespace clutch

@@ -1,0 +1,184 @@
+#include "models/model.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "exact/loss.h"
+#include "exact/version.h"
+#include "models/egg.h"
+
+namespace clutch {
+namespace {
+
+constexpr std::int64_t kMaxDim = 1 << 16, kMaxLayers = 1024;
+
+Status check_range(const char* flag, std::int64_t value, std::int64_t low, std::int64_t high) {
+  if (value >= low && value <= high) return {};
+  return fail(flag, fmt::format("{} is outside {}..{}", value, low, high), "choose a size in that range");
+}
+
+Status check_choice(const char* flag, const std::string& value, std::initializer_list<const char*> choices) {
+  for (const char* choice : choices) {
+    if (value == choice) return {};
+  }
+  return fail(flag, fmt::format("'{}' is unknown", value), fmt::format("choose from: {}", fmt::join(choices, ", ")));
+}
+
+Result<const Architecture*> find_architecture(const std::string& name) {
+  std::vector<std::string> names;
+  for (const Architecture& architecture : architectures()) {
+    if (architecture.name == name) return &architecture;
+    names.push_back(architecture.name);
+  }
+  return fail("--arch", fmt::format("'{}' is unknown", name), fmt::format("choose from: {}", fmt::join(names, ", ")));
+}
+
+// A number in metadata; nothing where it is not a plain decimal integer.
+std::optional<std::int64_t> parse_integer(const std::string& text) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+// The config our own files carry.
+Result<ModelConfig> config_from_metadata(const std::map<std::string, std::string>& metadata,
+                                         const std::string& file_name) {
+  ModelConfig config;
+  const auto text = [&](const char* key, std::string& out) {
+    const auto found = metadata.find(key);
+    if (found != metadata.end()) out = found->second;
+    return found != metadata.end();
+  };
+  const auto number = [&](const char* key, std::int64_t& out) {
+    std::string value;
+    const auto parsed = text(key, value) ? parse_integer(value) : std::nullopt;
+    if (parsed) out = *parsed;
+    return parsed.has_value();
+  };
+  if (!text("arch", config.arch) || !number("dim", config.dim) || !number("layers", config.layers) ||
+      !number("vocab", config.vocab) || !text("dialect", config.dialect) ||
+      !text("activation", config.activation)) {
+    return fail(file_name, "its metadata lack one of arch, dim, layers, vocab, dialect, activation",
+                "use a checkpoint as clutch wrote it");
+  }
+  return config;
+}
+
+Result<ModelConfig> infer(const SafetensorsFile& file, const std::string& file_name) {
+  for (const Architecture& architecture : architectures()) {
+    auto config = architecture.infer(file, file_name);
+    if (config.ok() || architectures().size() == 1) return config;
+  }
+  return fail(file_name, "no architecture recognises its tensors", "`clutch info` lists the architectures");
+}
+
+std::vector<std::int64_t> file_shape(const TensorSpec& tensor, std::int64_t layers) {
+  std::vector<std::int64_t> shape;
+  if (tensor.layer != TensorSpec::kUnstacked) shape.push_back(layers);
+  shape.push_back(tensor.rows);
+  if (tensor.kind == TensorKind::kMatrix) shape.push_back(tensor.cols);
+  return shape;
+}
+
+std::int64_t layers_of(const Program& program, const std::string& name) {
+  return std::count_if(program.tensors.begin(), program.tensors.end(),
+                       [&](const TensorSpec& tensor) { return tensor.name == name; });
+}
+
+// The part of a file's tensor that belongs to one tensor of a program.
+Result<std::vector<std::int8_t>> slice(const Tensor& tensor, const TensorSpec& spec, std::int64_t layers,
+                                       const std::string& file_name) {
+  const auto shape = file_shape(spec, layers);
+  if (tensor.shape != shape) {
+    return fail(file_name, fmt::format("tensor '{}' has shape {}, not {}", tensor.name, tensor.shape, shape),
+                "it is of another model, or its dimensions are transposed (matrices are [out][in])");
+  }
+  const auto first = tensor.data.begin() + (spec.layer == TensorSpec::kUnstacked ? 0 : spec.layer * spec.size());
+  std::vector<std::int8_t> values(first, first + spec.size());
+  if (std::find(values.begin(), values.end(), std::int8_t{-128}) != values.end()) {
+    return fail(file_name, fmt::format("tensor '{}' holds -128", tensor.name), "clip its weights to [-127, 127]");
+  }
+  return values;
+}
+
+Status check_version(const std::map<std::string, std::string>& metadata, const std::string& file_name) {
+  const auto found = metadata.find("semantic_version");
+  if (found == metadata.end() || found->second == std::to_string(exact::kSemanticVersion)) return {};
+  return fail(file_name,
+              fmt::format("was written under semantic version {}, this is {}", found->second, exact::kSemanticVersion),
+              "use the clutch that wrote it");
+}
+
+}  // namespace
+
+const std::vector<Architecture>& architectures() {
+  static const std::vector<Architecture> list = {
+      {"egg", "minGRU-like recurrent network of EGGROLL (arXiv 2511.16652)", build_egg, infer_egg},
+  };
+  return list;
+}
+
+Result<Program> build_program(const ModelConfig& config, const NoiseShape& noise) {
+  auto architecture = find_architecture(config.arch);
+  if (!architecture.ok()) return architecture.status();
+  CLUTCH_RETURN_IF_ERROR(check_range("--dim", config.dim, 1, kMaxDim));
+  CLUTCH_RETURN_IF_ERROR(check_range("--layers", config.layers, 1, kMaxLayers));
+  CLUTCH_RETURN_IF_ERROR(check_range("--vocab", config.vocab, 2, exact::kMaxVocab));
+  CLUTCH_RETURN_IF_ERROR(check_choice("--dialect", config.dialect, {"nano-egg", "egg.c"}));
+  CLUTCH_RETURN_IF_ERROR(check_choice("--activation", config.activation, {"none", "relu"}));
+  Program program = architecture.value()->build(config);
+  auto bounds = verify(program, noise);
+  if (!bounds.ok()) return bounds.status();
+  return program;
+}
+
+std::map<std::string, std::string> to_metadata(const ModelConfig& config) {
+  return {{"arch", config.arch},
+          {"dim", std::to_string(config.dim)},
+          {"layers", std::to_string(config.layers)},
+          {"vocab", std::to_string(config.vocab)},
+          {"dialect", config.dialect},
+          {"activation", config.activation},
+          {"semantic_version", std::to_string(exact::kSemanticVersion)}};
+}
+
+std::vector<Tensor> to_tensors(const Program& program, const Weights& weights) {
+  std::vector<Tensor> tensors;
+  for (std::size_t t = 0; t < program.tensors.size(); ++t) {
+    const TensorSpec& spec = program.tensors[t];
+    auto stacked = std::find_if(tensors.begin(), tensors.end(), [&](const Tensor& x) { return x.name == spec.name; });
+    if (stacked == tensors.end()) {
+      tensors.push_back({spec.name, file_shape(spec, layers_of(program, spec.name)), {}});
+      stacked = tensors.end() - 1;
+    }
+    stacked->data.insert(stacked->data.end(), weights[t].begin(), weights[t].end());
+  }
+  return tensors;
+}
+
+Result<Model> to_model(const SafetensorsFile& file, const std::string& file_name) {
+  CLUTCH_RETURN_IF_ERROR(check_version(file.metadata, file_name));
+  const bool ours = file.metadata.contains("semantic_version");
+  auto config = ours ? config_from_metadata(file.metadata, file_name) : infer(file, file_name);
+  if (!config.ok()) return config.status();
+  auto program = build_program(config.value(), NoiseShape());
+  if (!program.ok()) return program.status();
+  Model model{config.value(), std::move(program).value(), {}};
+  for (const TensorSpec& spec : model.program.tensors) {
+    const auto found = std::find_if(file.tensors.begin(), file.tensors.end(),
+                                    [&](const Tensor& tensor) { return tensor.name == spec.name; });
+    if (found == file.tensors.end()) {
+      return fail(file_name, fmt::format("tensor '{}' is missing", spec.name), "use a complete model file");
+    }
+    auto values = slice(*found, spec, layers_of(model.program, spec.name), file_name);
+    if (!values.ok()) return values.status();
+    model.weights.push_back(std::move(values).value());
+  }
+  return model;
+}
+
+}  // namespace clutch

@@ -1,0 +1,144 @@
+// Every backend of this machine against the reference interpreter: random programs, weights, text and states, through
+// evaluation with and without noise, updates and traces. Equality is of every byte. A failure prints its seed;
+// CLUTCH_TEST_SEED=<seed> repeats just that case, CLUTCH_TEST_CASES=<n> runs more.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <tuple>
+
+#include "backend/random_program.h"
+#include "backend/select.h"
+
+namespace clutch {
+namespace {
+
+using testing::Random;
+
+struct Case {
+  std::uint64_t seed;
+  Program program;
+  NoiseShape noise;
+  Weights weights;
+  std::uint32_t members, length, streams;
+};
+
+// Draws until verify() accepts: widths and ranks at random can overflow, which is then refused.
+Case make_case(std::uint64_t seed) {
+  Random random(seed);
+  for (;;) {
+    Case c{seed, testing::random_program(random, random.in(2, 300)), {}, {}, 0, 0, 0};
+    c.noise = {.rank = static_cast<int>(random.chance(60) ? 1 : random.in(2, 9)),
+               .sigma_shift = static_cast<int>(random.in(0, 8))};
+    if (!verify(c.program, c.noise).ok()) continue;
+    c.weights = testing::random_weights(random, c.program);
+    c.members = static_cast<std::uint32_t>(2 * random.in(1, 20));
+    c.length = static_cast<std::uint32_t>(random.in(1, 40));
+    c.streams = static_cast<std::uint32_t>(random.in(1, 5));
+    return c;
+  }
+}
+
+// All that one backend says of a case: losses, logits, states, weights, digests, traces.
+struct Outcome {
+  std::vector<std::int64_t> losses;
+  std::vector<std::int8_t> logits, states, trace;
+  std::vector<std::uint64_t> moved_and_digests;
+  Weights weights;
+  bool operator==(const Outcome&) const = default;
+};
+
+void evaluate(Backend& backend, const Case& c, Random& random, bool noisy, States& states, Outcome& outcome) {
+  const auto text = testing::random_text(random, std::size_t{c.streams} * (c.length + 1), c.program.vocab);
+  std::vector<std::uint32_t> stream_of;
+  for (std::uint32_t m = 0; m < c.members; ++m) stream_of.push_back(static_cast<std::uint32_t>(random.in(0, c.streams - 1)));
+  EvaluateRequest request{.noise = {}, .length = c.length, .text = text, .stream_of = stream_of, .states = &states};
+  const auto first_pair = static_cast<std::uint32_t>(random.in(0, 1000));
+  if (noisy) request.noise = NoiseSource{.seed = c.seed * 77, .epoch = 3, .first_pair = first_pair};
+
+  const auto traced = static_cast<std::uint32_t>(random.in(0, c.members - 1));
+  const TraceSink keep = [&](std::uint32_t, std::uint32_t, std::span<const std::int8_t> values) {
+    outcome.trace.insert(outcome.trace.end(), values.begin(), values.end());
+  };
+  ASSERT_TRUE(backend.trace(request, traced, keep).ok());
+  std::vector<std::int64_t> losses(c.members);
+  std::vector<std::int8_t> logits(std::size_t{c.members} * c.length * c.program.vocab);
+  ASSERT_TRUE(backend.evaluate(request, {.losses = losses, .logits = logits}).ok());
+  outcome.losses.insert(outcome.losses.end(), losses.begin(), losses.end());
+  outcome.logits.insert(outcome.logits.end(), logits.begin(), logits.end());
+}
+
+void update(Backend& backend, const Case& c, Random& random, Outcome& outcome) {
+  std::vector<std::int8_t> fitness(random.in(1, 30));
+  for (auto& f : fitness) f = static_cast<std::int8_t>(random.chance(50) ? random.in(-1, 1) : random.in(-127, 127));
+  const UpdateRequest request{.noise = {.seed = c.seed, .epoch = 9}, .fitness = fitness,
+                              .matrix_threshold = random.in(0, 2000), .vector_threshold = random.in(0, 2000)};
+  auto result = backend.update(request);
+  ASSERT_TRUE(result.ok());
+  outcome.moved_and_digests.push_back(result.value().moved);
+  outcome.moved_and_digests.push_back(result.value().digest);
+}
+
+Outcome run(const std::string& backend_name, int threads, const Case& c) {
+  Random random(c.seed + 1);
+  Outcome outcome;
+  auto made = make_backend(backend_name, threads);
+  EXPECT_TRUE(made.ok()) << made.status().message();
+  Backend& backend = *made.value();
+  EXPECT_TRUE(backend.load(c.program, c.noise, c.weights).ok());
+  auto states = backend.new_states(c.members);
+  EXPECT_TRUE(states.ok());
+  outcome.states = testing::random_states(random, c.members * static_cast<std::size_t>(c.program.state_width()));
+  states.value()->write(outcome.states);
+  for (int round = 0; round < 2; ++round) {
+    evaluate(backend, c, random, true, *states.value(), outcome);
+    update(backend, c, random, outcome);
+    evaluate(backend, c, random, false, *states.value(), outcome);
+  }
+  states.value()->read(outcome.states);
+  EXPECT_TRUE(backend.read_weights(outcome.weights).ok());
+  EXPECT_EQ(outcome.moved_and_digests.back(), digest(c.program, outcome.weights));
+  return outcome;
+}
+
+int cases() {
+  const char* text = std::getenv("CLUTCH_TEST_CASES");
+  return text == nullptr ? 25 : std::atoi(text);
+}
+
+class Conformance : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(Conformance, EqualsTheReference) {
+  const char* only = std::getenv("CLUTCH_TEST_SEED");
+  const std::uint64_t first = only == nullptr ? 1 : std::strtoull(only, nullptr, 10);
+  for (std::uint64_t seed = first; seed < first + (only == nullptr ? cases() : 1); ++seed) {
+    SCOPED_TRACE("CLUTCH_TEST_SEED=" + std::to_string(seed));
+    const Case c = make_case(seed);
+    const Outcome expected = run("reference", 1, c);
+    for (const int threads : {1, 3}) {
+      const Outcome actual = run(GetParam(), threads, c);
+      ASSERT_EQ(actual.trace == expected.trace, true) << "traces differ";
+      ASSERT_EQ(actual.losses, expected.losses);
+      ASSERT_EQ(actual.logits == expected.logits, true) << "logits differ";
+      ASSERT_EQ(actual.states == expected.states, true) << "states differ";
+      ASSERT_EQ(actual.moved_and_digests, expected.moved_and_digests);
+      ASSERT_EQ(actual.weights == expected.weights, true) << "weights differ";
+    }
+  }
+}
+
+std::vector<std::string> runnable_backends() {
+  std::vector<std::string> names;
+  for (const BackendEntry& entry : list_backends()) {
+    if (entry.unavailable.empty() && entry.name != "reference") names.push_back(entry.name);
+  }
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, Conformance, ::testing::ValuesIn(runnable_backends()), [](const auto& test) {
+  std::string name = test.param;
+  for (char& letter : name) letter = letter == ':' ? '_' : letter;
+  return name;
+});
+
+}  // namespace
+}  // namespace clutch

@@ -1,0 +1,128 @@
+// Random legal programs, weights, text and states for conformance tests: a pure function of a seed, which every
+// test prints.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <random>
+#include <string>
+#include <vector>
+
+#include "program/builder.h"
+#include "program/verify.h"
+
+namespace clutch::testing {
+
+// Uniform in [low, high]; the standard engine's sequence is the same everywhere, its distributions are not.
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : engine_(seed) {}
+  std::int64_t in(std::int64_t low, std::int64_t high) {
+    return low + static_cast<std::int64_t>(engine_() % static_cast<std::uint64_t>(high - low + 1));
+  }
+  bool chance(int percent) { return in(1, 100) <= percent; }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
+// Widths around the padding, odd ones, and 1.
+inline std::int64_t random_width(Random& random) {
+  static constexpr std::int64_t kWidths[] = {1, 2, 3, 7, 16, 31, 63, 64, 65, 100, 128, 130, 257};
+  return kWidths[random.in(0, std::size(kWidths) - 1)];
+}
+
+// An embedding, then ops drawn at random over the slots so far, states tied to random results, then a head.
+inline Program random_program(Random& random, std::int64_t vocab) {
+  Builder b("random", vocab);
+  struct Known {
+    int slot;
+    std::int64_t width;
+  };
+  std::vector<Known> known;
+  int names = 0;
+  const auto name = [&](const char* what) { return what + std::to_string(names++); };
+  const auto pick = [&]() { return known[random.in(0, static_cast<std::int64_t>(known.size()) - 1)]; };
+  const auto pick_width = [&](std::int64_t width) {
+    std::vector<Known> fit;
+    for (const Known& k : known) {
+      if (k.width == width) fit.push_back(k);
+    }
+    return fit[random.in(0, static_cast<std::int64_t>(fit.size()) - 1)].slot;
+  };
+
+  std::vector<Known> states;
+  const std::int64_t dim = random_width(random);
+  for (std::int64_t s = random.in(0, 3); s > 0; --s) {
+    const std::int64_t width = random.chance(60) ? dim : random_width(random);
+    states.push_back({b.state(name("state"), width), width});
+  }
+  known = states;
+  known.push_back({b.embed(name("embed"), b.matrix(name("E"), TensorSpec::kUnstacked, vocab, dim)), dim});
+
+  for (std::int64_t ops = random.in(3, 14); ops > 0; --ops) {
+    const Known x = pick();
+    const std::int64_t w = x.width;
+    const int constant = static_cast<int>(random.in(-127, 127));
+    const auto rounding = random.chance(50) ? exact::Rounding::kFloor : exact::Rounding::kTruncate;
+    switch (static_cast<int>(random.in(0, 7))) {
+      case 0:
+      case 1: {
+        const std::int64_t out = random.chance(50) ? w : random_width(random);
+        known.push_back({b.matmul(name("matmul"), x.slot, b.matrix(name("W"), TensorSpec::kUnstacked, out, w),
+                                  random.chance(50) ? 1 << random.in(0, 10) : random.in(1, 3000)), out});
+        break;
+      }
+      case 2: known.push_back({b.norm(name("norm"), x.slot, b.vector(name("g"), -1, w, constant), rounding), w}); break;
+      case 3: known.push_back({b.add(name("add"), x.slot, pick_width(w)), w}); break;
+      case 4:
+        known.push_back({b.add_bias(name("bias"), x.slot, pick_width(w), b.vector(name("b"), -1, w, constant)), w});
+        break;
+      case 5: known.push_back({b.gate(name("gate"), x.slot, pick_width(w)), w}); break;
+      case 6: known.push_back({b.mix(name("mix"), x.slot, pick_width(w), pick_width(w)), w}); break;
+      case 7: known.push_back({b.relu(name("relu"), x.slot), w}); break;
+    }
+  }
+  const std::size_t first_result = states.size();
+  for (const Known& state : states) {
+    std::vector<int> fit;
+    for (std::size_t i = first_result; i < known.size(); ++i) {
+      if (known[i].width == state.width) fit.push_back(known[i].slot);
+    }
+    if (fit.empty()) {
+      const Known x = known[random.in(static_cast<std::int64_t>(first_result), static_cast<std::int64_t>(known.size()) - 1)];
+      fit.push_back(b.matmul(name("matmul"), x.slot, b.matrix(name("W"), TensorSpec::kUnstacked, state.width, x.width), 64));
+    }
+    b.set_state(state.slot, fit[random.in(0, static_cast<std::int64_t>(fit.size()) - 1)]);
+  }
+  const Known last = known.back();
+  return b.finish(b.matmul("logits", last.slot, b.matrix("head", TensorSpec::kUnstacked, vocab, last.width), random.in(1, 400)));
+}
+
+// Weights over the whole range, extremes included more often than chance would have it.
+inline Weights random_weights(Random& random, const Program& program) {
+  Weights weights;
+  for (const TensorSpec& tensor : program.tensors) {
+    auto& values = weights.emplace_back(tensor.size());
+    const bool extreme = random.chance(20);
+    for (auto& value : values) {
+      value = static_cast<std::int8_t>(extreme ? (random.chance(50) ? 127 : -127) : random.in(-127, 127));
+    }
+  }
+  return weights;
+}
+
+inline std::vector<std::int8_t> random_states(Random& random, std::size_t count) {
+  std::vector<std::int8_t> states(count);
+  for (auto& value : states) value = static_cast<std::int8_t>(random.in(-127, 127));
+  return states;
+}
+
+// Tokens with a document start now and then.
+inline std::vector<std::uint16_t> random_text(Random& random, std::size_t count, std::int64_t vocab) {
+  std::vector<std::uint16_t> text(count);
+  for (auto& token : text) token = static_cast<std::uint16_t>(random.chance(10) ? 0 : random.in(0, vocab - 1));
+  return text;
+}
+
+}  // namespace clutch::testing
