@@ -42,20 +42,23 @@ std::vector<BackendEntry> list_backends() {
 
 Result<std::unique_ptr<Backend>> make_backend(const std::string& name, int threads) {
   if (threads < 1 || threads > 1024) {
-    return fail("--threads", fmt::format("{} is outside 1..1024", threads), "leave it out to use every processor");
+    return fail("--threads", fmt::format("{} is outside 1..1024", threads),
+                "leave it out to use every processor");
   }
   std::string present;
   const Row* chosen = nullptr;
   for (const Row& row : kRows) {
     const bool runs = *row.unavailable() == 0;
     if (runs) present += (present.empty() ? "" : ", ") + row.name();
-    if (runs && (row.name() == name || row.family == name)) chosen = &row;  // later rows of a family are faster
+    if (runs && (row.name() == name || row.family == name))
+      chosen = &row;  // later rows of a family are faster
     if (!runs && row.name() == name) {
       return fail("--backend", fmt::format("'{}' cannot run here: {}", name, row.unavailable()),
                   "`clutch info` lists the backends of this machine");
     }
   }
-  if (chosen == nullptr) return fail("--backend", fmt::format("'{}' is unknown", name), "choose from: " + present);
+  if (chosen == nullptr)
+    return fail("--backend", fmt::format("'{}' is unknown", name), "choose from: " + present);
   return chosen->make(chosen->member, threads);
 }
 

@@ -13,8 +13,8 @@ namespace clutch {
 namespace cpu {
 namespace {
 
-constexpr std::uint32_t kTileMembers = 16;            // enough rows for the products between states
-constexpr std::int64_t kTileBytes = 1 << 20;          // a chunk's slots stay in a core's second-level cache
+constexpr std::uint32_t kTileMembers = 16;    // enough rows for the products between states
+constexpr std::int64_t kTileBytes = 1 << 20;  // a chunk's slots stay in a core's second-level cache
 
 class CpuBackend : public Backend {
  public:
@@ -54,7 +54,9 @@ class CpuBackend : public Backend {
     return {};
   }
 
-  Result<UpdateResult> update(const UpdateRequest& request) override { return cpu::update(*model_, request, pool_); }
+  Result<UpdateResult> update(const UpdateRequest& request) override {
+    return cpu::update(*model_, request, pool_);
+  }
 
   Status read_weights(Weights& out) const override {
     out = model_->weights;
@@ -73,7 +75,8 @@ class CpuBackend : public Backend {
     }
     std::vector<std::int64_t> losses(request.members());
     TileEvaluator evaluator(*model_, tile_shape(unit, request.length));
-    evaluator.run(request, {.losses = losses, .logits = {}}, first, unit, copy.data(), &buffer, member - first);
+    evaluator.run(request, {.losses = losses, .logits = {}}, first, unit, copy.data(), &buffer,
+                  member - first);
     for (std::uint32_t t = 0; t < request.length; ++t) {
       for (std::uint32_t i = 0; i < buffer.size(); ++i) {
         const std::int64_t width = program.slots[program.instructions[i].dst].width;
@@ -111,7 +114,8 @@ class CpuBackend : public Backend {
 }  // namespace cpu
 
 Result<std::unique_ptr<Backend>> make_cpu_backend(const std::string& isa, int threads) {
-  if (!isa.empty() && isa != "scalar") return fail("--backend", "cpu:" + isa + " is unknown", "this machine has: scalar");
+  if (!isa.empty() && isa != "scalar")
+    return fail("--backend", "cpu:" + isa + " is unknown", "this machine has: scalar");
   return std::unique_ptr<Backend>(std::make_unique<cpu::CpuBackend>(cpu::scalar_kernels(), threads));
 }
 

@@ -1,9 +1,10 @@
-// What an instruction set provides: one table of functions over plain pointers, filled by one translation unit
-// per instruction set (isa/). The evaluator above decides which rows, weights and noise; a kernel computes rows.
+// What an instruction set provides: one table of functions over plain pointers, filled by one translation
+// unit per instruction set (isa/). The evaluator above decides which rows, weights and noise; a kernel
+// computes rows.
 //
-// A row is one slot of one token of one member: int8, padded with zeros to a multiple of kPad. Rows of a call lie
-// `stride` bytes apart; when a call covers tokens of one member, noise and vectors have step 0 and are shared; when
-// it covers members at one token, they step from row to row.
+// A row is one slot of one token of one member: int8, padded with zeros to a multiple of kPad. Rows of a call
+// lie `stride` bytes apart; when a call covers tokens of one member, noise and vectors have step 0 and are
+// shared; when it covers members at one token, they step from row to row.
 #pragma once
 
 #include <cstddef>
@@ -33,31 +34,31 @@ struct MatrixNoise {
   int sign;              // +1 or -1
 };
 
-// Division of any value by a constant, rounding down, for results to be clipped to [-127, 127]: first an exact shift
-// by `shift`, then, with v the shifted value limited to ±128·divisor, floor(v / divisor) + 128 =
-// ((v + 128·divisor)·multiplier) >> bits. Exact, as 256·divisor² < 2^bits and multiplier = floor(2^bits / divisor) + 1
-// exceeds the real reciprocal by less than divisor / 2^bits in all.
+// Division of any value by a constant, rounding down, for results to be clipped to [-127, 127]: first an
+// exact shift by `shift`, then, with v the shifted value limited to ±128·divisor, floor(v / divisor) + 128 =
+// ((v + 128·divisor)·multiplier) >> bits. Exact, as 256·divisor² < 2^bits and multiplier = floor(2^bits /
+// divisor) + 1 exceeds the real reciprocal by less than divisor / 2^bits in all.
 struct Divider {
-  int shift;                 // the power of two in the whole divisor
-  std::int64_t divisor;      // the odd rest; 1 needs no multiplication
+  int shift;             // the power of two in the whole divisor
+  std::int64_t divisor;  // the odd rest; 1 needs no multiplication
   std::uint64_t multiplier;
   int bits;
 };
 Divider make_divider(std::int64_t divisor);
 
 struct MatmulTask {
-  const void* packed;      // by pack()
-  std::int64_t n, k;       // padded
+  const void* packed;  // by pack()
+  std::int64_t n, k;   // padded
   std::int64_t rows;
-  RowsIn x;                // [rows][k]
-  RowsOut y;               // [rows][n]
+  RowsIn x;   // [rows][k]
+  RowsOut y;  // [rows][n]
   Divider divider;
   const MatrixNoise* noise;  // null: none; else one for all rows (noise_step 0) or one a row (1)
   int noise_step;
   int rank;
   int noise_shift;
-  bool wide_noise;         // (x·B)·Aᵀ may leave 32 bits
-  void* scratch;           // of scratch_bytes(n, k)
+  bool wide_noise;  // (x·B)·Aᵀ may leave 32 bits
+  void* scratch;    // of scratch_bytes(n, k)
 };
 
 // Element-wise ops with up to three slots and a vector.
@@ -66,7 +67,7 @@ struct RowTask {
   std::int64_t rows;
   RowsIn x, y, z;
   RowsOut out;
-  RowsIn vector;       // the member's own vector; stride 0: shared by all rows
+  RowsIn vector;  // the member's own vector; stride 0: shared by all rows
 };
 
 struct NormTask {
@@ -77,12 +78,12 @@ struct NormTask {
 
 // Votes of some pairs added to rows [n_begin, n_end) of a matrix's votes.
 struct VotesTask {
-  std::int32_t* votes;          // [n_end - n_begin][k]
+  std::int32_t* votes;                // [n_end - n_begin][k]
   std::int64_t n_begin, n_end, n, k;  // k padded, n the stride of a
-  std::int64_t terms;           // pairs · rank
-  const std::int8_t* a;         // [terms][n]
-  const std::int8_t* b;         // [terms][k]
-  const std::int8_t* fitness;   // [terms / rank]
+  std::int64_t terms;                 // pairs · rank
+  const std::int8_t* a;               // [terms][n]
+  const std::int8_t* b;               // [terms][k]
+  const std::int8_t* fitness;         // [terms / rank]
   int rank;
 };
 

@@ -5,11 +5,15 @@
 namespace clutch::cpu {
 
 TileEvaluator::TileEvaluator(const LoadedModel& model, const TileShape& shape)
-    : model_(model), capacity_(std::int64_t{shape.members} * shape.chunk),
+    : model_(model),
+      capacity_(std::int64_t{shape.members} * shape.chunk),
       slots_(model.schedule.row_bytes * capacity_),
-      noise_((shape.members + 1) / 2 * model.noise_bytes), vectors_(shape.members * model.vector_bytes),
-      matrix_noise_(model.program.tensors.size() * shape.members), scratch_(model.scratch_bytes),
-      most_members_(shape.members), most_tokens_(shape.chunk) {}
+      noise_((shape.members + 1) / 2 * model.noise_bytes),
+      vectors_(shape.members * model.vector_bytes),
+      matrix_noise_(model.program.tensors.size() * shape.members),
+      scratch_(model.scratch_bytes),
+      most_members_(shape.members),
+      most_tokens_(shape.chunk) {}
 
 void TileEvaluator::run(const EvaluateRequest& request, const EvaluateResult& result, std::uint32_t first,
                         std::uint32_t count, std::int8_t* states, TraceBuffer* trace, std::uint32_t traced) {
@@ -34,7 +38,8 @@ void TileEvaluator::make_noise() {
   for (std::uint32_t m = 0; m < count_; ++m) {
     const std::int8_t* block = noise_.data() + (m / 2) * model_.noise_bytes;
     if (m % 2 == 0) {
-      fill_pair_noise(model_, noise, noise.first_pair + (first_ + m) / 2, noise_.data() + (m / 2) * model_.noise_bytes);
+      fill_pair_noise(model_, noise, noise.first_pair + (first_ + m) / 2,
+                      noise_.data() + (m / 2) * model_.noise_bytes);
     }
     for (std::size_t t = 0; t < model_.places.size(); ++t) {
       matrix_noise_[t * most_members_ + m] = {block + model_.places[t].a, block + model_.places[t].b,
@@ -99,7 +104,8 @@ RowsIn TileEvaluator::vector(int tensor, const Rows& rows) const {
 }
 
 const std::uint16_t* TileEvaluator::text(std::uint32_t m) const {
-  return request_->text.data() + std::size_t{request_->stream_of[first_ + m]} * (request_->length + 1) + begin_;
+  return request_->text.data() + std::size_t{request_->stream_of[first_ + m]} * (request_->length + 1) +
+         begin_;
 }
 
 void TileEvaluator::run_instruction(int index, const Rows& rows) {
@@ -111,32 +117,44 @@ void TileEvaluator::run_instruction(int index, const Rows& rows) {
   const Kernels& kernels = model_.kernels;
   if (instruction.op == Op::matmul) {
     const Bounds& bounds = model_.bounds[index];
-    return kernels.matmul({.packed = model_.packed[instruction.tensor].data(),
-                           .n = width(instruction.dst),
-                           .k = width(instruction.in[0]),
-                           .rows = rows.count(),
-                           .x = operand(0),
-                           .y = out(instruction.dst, rows),
-                           .divider = model_.dividers[index],
-                           .noise = request_->noise ? &matrix_noise_[instruction.tensor * most_members_ + rows.m] : nullptr,
-                           .noise_step = rows.step(),
-                           .rank = model_.shape.rank,
-                           .noise_shift = kNoiseFractionBits + model_.shape.sigma_shift,
-                           .wide_noise = bounds.perturbation >= std::int64_t{1} << 31,
-                           .scratch = scratch_.data()});
+    return kernels.matmul(
+        {.packed = model_.packed[instruction.tensor].data(),
+         .n = width(instruction.dst),
+         .k = width(instruction.in[0]),
+         .rows = rows.count(),
+         .x = operand(0),
+         .y = out(instruction.dst, rows),
+         .divider = model_.dividers[index],
+         .noise = request_->noise ? &matrix_noise_[instruction.tensor * most_members_ + rows.m] : nullptr,
+         .noise_step = rows.step(),
+         .rank = model_.shape.rank,
+         .noise_shift = kNoiseFractionBits + model_.shape.sigma_shift,
+         .wide_noise = bounds.perturbation >= std::int64_t{1} << 31,
+         .scratch = scratch_.data()});
   }
-  const RowTask task{.width = width(instruction.dst), .rows = rows.count(), .x = operand(0), .y = operand(1),
-                     .z = operand(2), .out = out(instruction.dst, rows), .vector = vector(instruction.tensor, rows)};
+  const RowTask task{.width = width(instruction.dst),
+                     .rows = rows.count(),
+                     .x = operand(0),
+                     .y = operand(1),
+                     .z = operand(2),
+                     .out = out(instruction.dst, rows),
+                     .vector = vector(instruction.tensor, rows)};
   switch (instruction.op) {
     case Op::norm:
       return kernels.norm({task, model_.program.slots[instruction.dst].width, instruction.rounding});
-    case Op::add: return kernels.add(task);
-    case Op::add_bias: return kernels.add_bias(task);
-    case Op::gate: return kernels.gate(task);
-    case Op::mix: return kernels.mix(task);
-    case Op::relu: return kernels.relu(task);
+    case Op::add:
+      return kernels.add(task);
+    case Op::add_bias:
+      return kernels.add_bias(task);
+    case Op::gate:
+      return kernels.gate(task);
+    case Op::mix:
+      return kernels.mix(task);
+    case Op::relu:
+      return kernels.relu(task);
     case Op::embed:
-    case Op::matmul: break;
+    case Op::matmul:
+      break;
   }
 }
 
@@ -162,8 +180,8 @@ void TileEvaluator::run_embed(const Instruction& instruction, const Rows& rows) 
   }
 }
 
-// slots[read] of tokens [t, t + tokens): zeros where a document starts, else slots[write] of the token before, which
-// for the chunk's first token is the saved state.
+// slots[read] of tokens [t, t + tokens): zeros where a document starts, else slots[write] of the token
+// before, which for the chunk's first token is the saved state.
 void TileEvaluator::read_state(int state, std::uint32_t t, std::uint32_t tokens) {
   const State& s = model_.program.states[state];
   std::int64_t place = 0;
@@ -171,7 +189,8 @@ void TileEvaluator::read_state(int state, std::uint32_t t, std::uint32_t tokens)
   const std::int64_t plain = model_.program.slots[s.read].width;
   for (std::uint32_t m = 0; m < count_; ++m) {
     for (std::uint32_t i = t; i < t + tokens; ++i) {
-      const std::int8_t* source = i == 0 ? states_ + m * model_.program.state_width() + place : row(s.write, m, i - 1);
+      const std::int8_t* source =
+          i == 0 ? states_ + m * model_.program.state_width() + place : row(s.write, m, i - 1);
       std::int8_t* target = row(s.read, m, i);
       std::fill_n(target, width(s.read), std::int8_t{0});
       if (text(m)[i] != 0) std::copy(source, source + plain, target);
@@ -185,7 +204,8 @@ void TileEvaluator::save_state(int state) {
   for (int i = 0; i < state; ++i) place += model_.program.slots[model_.program.states[i].read].width;
   for (std::uint32_t m = 0; m < count_; ++m) {
     const std::int8_t* last = row(s.write, m, chunk_ - 1);
-    std::copy(last, last + model_.program.slots[s.read].width, states_ + m * model_.program.state_width() + place);
+    std::copy(last, last + model_.program.slots[s.read].width,
+              states_ + m * model_.program.state_width() + place);
   }
 }
 
@@ -196,7 +216,8 @@ void TileEvaluator::finish_chunk(std::uint32_t begin) {
     const RowsIn logits = in(model_.program.output, rows);
     result_->losses[first_ + m] += model_.kernels.loss(logits, chunk_, vocab, text(m) + 1);
     if (result_->logits.empty()) continue;
-    std::int8_t* target = result_->logits.data() + (std::size_t{first_ + m} * request_->length + begin) * vocab;
+    std::int8_t* target =
+        result_->logits.data() + (std::size_t{first_ + m} * request_->length + begin) * vocab;
     for (std::uint32_t t = 0; t < chunk_; ++t) target = std::copy_n(logits.row(t), vocab, target);
   }
 }

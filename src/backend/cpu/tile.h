@@ -1,6 +1,6 @@
-// Evaluates a tile: a few members over a whole window, chunk of tokens by chunk, layer by layer. The rows of one
-// matrix product are the tokens of a chunk (one member after the other) or, between a state and its next value, the
-// members at one token. One TileEvaluator serves one thread.
+// Evaluates a tile: a few members over a whole window, chunk of tokens by chunk, layer by layer. The rows of
+// one matrix product are the tokens of a chunk (one member after the other) or, between a state and its next
+// value, the members at one token. One TileEvaluator serves one thread.
 #pragma once
 
 #include <cstdint>
@@ -24,14 +24,14 @@ class TileEvaluator {
   // For up to shape.members members and shape.chunk tokens at a time.
   TileEvaluator(const LoadedModel& model, const TileShape& shape);
 
-  // Evaluates members [first, first + count) of the request. `states` [count][state_width] is read and replaced;
-  // `trace`, if there, receives the slots of member `traced` (counted from first).
-  void run(const EvaluateRequest& request, const EvaluateResult& result, std::uint32_t first, std::uint32_t count,
-           std::int8_t* states, TraceBuffer* trace = nullptr, std::uint32_t traced = 0);
+  // Evaluates members [first, first + count) of the request. `states` [count][state_width] is read and
+  // replaced; `trace`, if there, receives the slots of member `traced` (counted from first).
+  void run(const EvaluateRequest& request, const EvaluateResult& result, std::uint32_t first,
+           std::uint32_t count, std::int8_t* states, TraceBuffer* trace = nullptr, std::uint32_t traced = 0);
 
  private:
-  // The part of a chunk that one kernel call covers: tokens [t, t + tokens) of members [m, m + members); one of the
-  // two counts is 1.
+  // The part of a chunk that one kernel call covers: tokens [t, t + tokens) of members [m, m + members); one
+  // of the two counts is 1.
   struct Rows {
     std::uint32_t m, members, t, tokens;
     std::int64_t count() const { return std::int64_t{members} * tokens; }
@@ -51,9 +51,12 @@ class TileEvaluator {
 
   std::int64_t width(int slot) const { return padded(model_.program.slots[slot].width); }
   std::int8_t* row(int slot, std::uint32_t m, std::uint32_t t) {
-    return slots_.data() + model_.schedule.offsets[slot] * capacity_ + (std::int64_t{m} * chunk_ + t) * width(slot);
+    return slots_.data() + model_.schedule.offsets[slot] * capacity_ +
+           (std::int64_t{m} * chunk_ + t) * width(slot);
   }
-  std::ptrdiff_t stride(int slot, const Rows& rows) const { return width(slot) * (rows.members > 1 ? chunk_ : 1); }
+  std::ptrdiff_t stride(int slot, const Rows& rows) const {
+    return width(slot) * (rows.members > 1 ? chunk_ : 1);
+  }
   RowsIn in(int slot, const Rows& rows) { return {row(slot, rows.m, rows.t), stride(slot, rows)}; }
   RowsOut out(int slot, const Rows& rows) { return {row(slot, rows.m, rows.t), stride(slot, rows)}; }
   RowsIn vector(int tensor, const Rows& rows) const;

@@ -16,8 +16,8 @@ struct TermNoise {
   AlignedVector<std::int8_t> a, b;
 };
 
-void fill_terms(const LoadedModel& model, int t, const NoiseSource& noise, std::int64_t first, std::int64_t count,
-                ThreadPool& pool, TermNoise& out) {
+void fill_terms(const LoadedModel& model, int t, const NoiseSource& noise, std::int64_t first,
+                std::int64_t count, ThreadPool& pool, TermNoise& out) {
   const TensorSpec& tensor = model.program.tensors[t];
   const bool vector = tensor.kind == TensorKind::kVector;
   const int rank = vector ? 1 : model.shape.rank;
@@ -25,7 +25,9 @@ void fill_terms(const LoadedModel& model, int t, const NoiseSource& noise, std::
   out.a.assign(count * rank * padded(tensor.rows), 0);
   out.b.assign(count * rank * padded(inputs), 0);
   pool.run(static_cast<int>(count), [&](int p, int) {
-    exact::NoiseKey key{.seed = noise.seed, .epoch = noise.epoch, .pair = static_cast<std::uint32_t>(first + p),
+    exact::NoiseKey key{.seed = noise.seed,
+                        .epoch = noise.epoch,
+                        .pair = static_cast<std::uint32_t>(first + p),
                         .tensor = static_cast<std::uint16_t>(t)};
     for (int j = 0; j < rank; ++j) {
       const std::int64_t term = std::int64_t{p} * rank + j;
@@ -34,7 +36,8 @@ void fill_terms(const LoadedModel& model, int t, const NoiseSource& noise, std::
       model.kernels.fill_noise(key, 0, static_cast<std::uint32_t>(tensor.rows),
                                out.a.data() + term * padded(tensor.rows));
       key.role = exact::NoiseRole::kB;
-      model.kernels.fill_noise(key, 0, static_cast<std::uint32_t>(inputs), out.b.data() + term * padded(inputs));
+      model.kernels.fill_noise(key, 0, static_cast<std::uint32_t>(inputs),
+                               out.b.data() + term * padded(inputs));
     }
   });
 }
@@ -54,7 +57,8 @@ void collect_votes(const LoadedModel& model, int t, const UpdateRequest& request
     if (vector) {
       for (std::int64_t p = 0; p < count; ++p) {
         const std::int64_t row = p * padded(tensor.rows);
-        for (std::int64_t n = 0; n < tensor.rows; ++n) votes[n] += fitness[p] * noise.a[row + n] * noise.b[row + n];
+        for (std::int64_t n = 0; n < tensor.rows; ++n)
+          votes[n] += fitness[p] * noise.a[row + n] * noise.b[row + n];
       }
       continue;
     }
@@ -62,7 +66,8 @@ void collect_votes(const LoadedModel& model, int t, const UpdateRequest& request
     pool.run(tasks, [&](int task, int) {
       const std::int64_t begin = task * kRowsPerTask, end = std::min(begin + kRowsPerTask, tensor.rows);
       model.kernels.votes({votes.data() + begin * cols, begin, end, padded(tensor.rows), cols,
-                           count * model.shape.rank, noise.a.data(), noise.b.data(), fitness, model.shape.rank});
+                           count * model.shape.rank, noise.a.data(), noise.b.data(), fitness,
+                           model.shape.rank});
     });
   }
 }

@@ -1,6 +1,6 @@
-// Kernels in portable C++, written so that a compiler vectorises them for whatever the including translation unit
-// is compiled for. Everything here lives in an unnamed namespace: each instruction set gets its own copy, and no
-// copy leaks into code that must run elsewhere. Include from isa/*.cc only.
+// Kernels in portable C++, written so that a compiler vectorises them for whatever the including translation
+// unit is compiled for. Everything here lives in an unnamed namespace: each instruction set gets its own
+// copy, and no copy leaks into code that must run elsewhere. Include from isa/*.cc only.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,9 @@ namespace {
 namespace generic {
 
 // x limited to [-limit, limit].
-inline std::int32_t within(std::int32_t x, std::int32_t limit) { return x > limit ? limit : x < -limit ? -limit : x; }
+inline std::int32_t within(std::int32_t x, std::int32_t limit) {
+  return x > limit ? limit : x < -limit ? -limit : x;
+}
 inline std::int8_t clip32(std::int32_t x) { return static_cast<std::int8_t>(within(x, exact::kClip)); }
 
 // clip(x // the divider's divisor); see Divider.
@@ -40,12 +42,14 @@ inline void pack(const std::int8_t* weights, std::int64_t rows, std::int64_t col
   auto* out = static_cast<std::int16_t*>(packed);
   const std::int64_t n = padded(rows), k = padded(cols);
   for (std::int64_t i = 0; i < n; ++i) {
-    for (std::int64_t j = 0; j < k; ++j) out[i * k + j] = i < rows && j < cols ? weights[i * cols + j] : std::int8_t{0};
+    for (std::int64_t j = 0; j < k; ++j)
+      out[i * k + j] = i < rows && j < cols ? weights[i * cols + j] : std::int8_t{0};
   }
 }
 
 inline std::size_t scratch_bytes(std::int64_t n, std::int64_t k) {
-  return static_cast<std::size_t>(n) * sizeof(std::int32_t) + static_cast<std::size_t>(k) * sizeof(std::int16_t);
+  return static_cast<std::size_t>(n) * sizeof(std::int32_t) +
+         static_cast<std::size_t>(k) * sizeof(std::int16_t);
 }
 
 constexpr int kColumns = 4;  // sums that share the loads of x
@@ -105,8 +109,8 @@ inline void matmul(const MatmulTask& task) {
 
 // --- element by element -----------------------------------------------------------------------------------
 
-// For each mean 1..127: floor(2^22 / mean) + 1. With |v| <= 128·mean, (|v| · reciprocal) >> 22 is floor(|v| / mean),
-// as 256·127² < 2^22; products stay below 2^32.
+// For each mean 1..127: floor(2^22 / mean) + 1. With |v| <= 128·mean, (|v| · reciprocal) >> 22 is floor(|v| /
+// mean), as 256·127² < 2^22; products stay below 2^32.
 constexpr int kReciprocalBits = 22;
 struct Reciprocals {
   std::uint32_t of[128] = {};
@@ -134,7 +138,8 @@ inline void norm(const NormTask& task) {
     if (task.rounding == exact::Rounding::kFloor) {
       for (std::int64_t i = 0; i < rows.width; ++i) {
         const std::int32_t v = within(x[i] * gain[i], limit) + limit;
-        out[i] = clip32(static_cast<std::int32_t>(static_cast<std::uint32_t>(v) * reciprocal >> kReciprocalBits) - 128);
+        out[i] = clip32(
+            static_cast<std::int32_t>(static_cast<std::uint32_t>(v) * reciprocal >> kReciprocalBits) - 128);
       }
     } else {
       for (std::int64_t i = 0; i < rows.width; ++i) {
@@ -222,7 +227,8 @@ inline void votes(const VotesTask& task) {
 }
 
 inline constexpr Kernels kernels(const char* name) {
-  return {name, packed_bytes, pack, scratch_bytes, matmul, norm, add, add_bias, gate, mix, relu, loss, exact::fill_noise, votes};
+  return {name, packed_bytes, pack, scratch_bytes,     matmul, norm, add, add_bias, gate,
+          mix,  relu,         loss, exact::fill_noise, votes};
 }
 
 }  // namespace generic
