@@ -40,10 +40,10 @@ std::vector<BackendEntry> list_backends() {
   return entries;
 }
 
-Result<std::unique_ptr<Backend>> make_backend(const std::string& name, int threads) {
-  if (threads < 1 || threads > 1024) {
-    return fail("--threads", fmt::format("{} is outside 1..1024", threads),
-                "leave it out to use every processor");
+Result<std::unique_ptr<Backend>> make_backend(const std::string& name, std::int64_t threads) {
+  if (threads < 0 || threads > 1024) {
+    return fail("--threads", fmt::format("{} is outside 0..1024", threads),
+                "0 is for every processor this process may use");
   }
   std::string present;
   const Row* chosen = nullptr;
@@ -59,7 +59,7 @@ Result<std::unique_ptr<Backend>> make_backend(const std::string& name, int threa
   }
   if (chosen == nullptr)
     return fail("--backend", fmt::format("'{}' is unknown", name), "choose from: " + present);
-  return chosen->make(chosen->member, threads);
+  return chosen->make(chosen->member, threads == 0 ? default_threads() : static_cast<int>(threads));
 }
 
 int default_threads() {
