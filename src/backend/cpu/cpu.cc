@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "backend/cpu/isa_list.h"
 #include "backend/cpu/loaded.h"
 #include "backend/cpu/tile.h"
 #include "backend/cpu/update.h"
@@ -111,8 +112,9 @@ class CpuBackend : public Backend {
 }  // namespace cpu
 
 Result<std::unique_ptr<Backend>> make_cpu_backend(const std::string& isa, int threads) {
-  if (!isa.empty() && isa != "scalar") return fail("--backend", "cpu:" + isa + " is unknown", "this machine has: scalar");
-  return std::unique_ptr<Backend>(std::make_unique<cpu::CpuBackend>(cpu::scalar_kernels(), threads));
+  auto found = cpu::find_kernels(isa);
+  if (!found.ok()) return found.status();
+  return std::unique_ptr<Backend>(std::make_unique<cpu::CpuBackend>(*found.value(), threads));
 }
 
 }  // namespace clutch

@@ -11,7 +11,7 @@ LoadedModel::LoadedModel(const Program& the_program, const NoiseShape& the_shape
       schedule(make_schedule(the_program)), weights(the_weights) {
   const std::size_t tensors = program.tensors.size();
   packed.resize(tensors);
-  plain_vectors.resize(tensors);
+  plain.resize(tensors);
   places.resize(tensors);
   for (std::size_t t = 0; t < tensors; ++t) {
     const TensorSpec& tensor = program.tensors[t];
@@ -22,24 +22,35 @@ LoadedModel::LoadedModel(const Program& the_program, const NoiseShape& the_shape
     noise_bytes = places[t].b + (vector ? rows : shape.rank * cols);
     places[t].vector = vector_bytes;
     if (vector) vector_bytes += rows;
-    if (vector) plain_vectors[t].resize(rows);
+    if (vector) plain[t].resize(rows);
   }
   for (const Instruction& instruction : program.instructions) {
     dividers.push_back(make_divider(instruction.divisor));
-    if (instruction.op != Op::matmul) continue;
+    if (instruction.tensor == kNothing) continue;
     const TensorSpec& tensor = program.tensors[instruction.tensor];
     const std::int64_t n = padded(tensor.rows), k = padded(tensor.cols);
-    packed[instruction.tensor].resize(kernels.packed_bytes(n, k));
-    scratch_bytes = std::max(scratch_bytes, kernels.scratch_bytes(n, k));
+    if (instruction.op == Op::matmul) packed[instruction.tensor].resize(kernels.packed_bytes(n, k));
+    if (instruction.op == Op::embed) plain[instruction.tensor].resize(tensor.rows * k);
   }
-  for (std::size_t t = 0; t < tensors; ++t) pack(static_cast<int>(t));
+  for (std::size_t t = 0; t < tensors; ++t) {
+    for (std::int64_t band = 0; band * kPad < program.tensors[t].rows; ++band) pack(static_cast<int>(t), band);
+  }
+  std::int64_t place = 0;
+  for (const State& state : program.states) {
+    state_places.push_back(place);
+    place += program.slots[state.read].width;
+  }
 }
 
-void LoadedModel::pack(int tensor) {
+void LoadedModel::pack(int tensor, std::int64_t band) {
   const TensorSpec& spec = program.tensors[tensor];
-  if (!packed[tensor].empty()) kernels.pack(weights[tensor].data(), spec.rows, spec.cols, packed[tensor].data());
-  if (spec.kind == TensorKind::kVector) {
-    std::copy(weights[tensor].begin(), weights[tensor].end(), plain_vectors[tensor].begin());
+  const std::int8_t* from = weights[tensor].data();
+  if (!packed[tensor].empty()) kernels.pack(from, spec.rows, spec.cols, band, packed[tensor].data());
+  if (plain[tensor].empty()) return;
+  const std::int64_t step = spec.kind == TensorKind::kVector ? 1 : padded(spec.cols);
+  const std::int64_t end = std::min(spec.rows, (band + 1) * kPad);
+  for (std::int64_t n = band * kPad; n < end; ++n) {
+    std::copy_n(from + n * spec.cols, spec.cols, plain[tensor].data() + n * step);
   }
 }
 

@@ -1,0 +1,46 @@
+#include "backend/cpu/isa_list.h"
+
+#include <fmt/format.h>
+
+namespace clutch::cpu {
+namespace {
+
+const char* nothing() { return ""; }
+
+#if defined(__x86_64__)
+
+// GCC's run-time check includes the operating system's support for the registers.
+const char* missing_avx512vnni() {
+  if (!__builtin_cpu_supports("avx512f")) return "AVX-512F";
+  if (!__builtin_cpu_supports("avx512bw")) return "AVX-512BW";
+  if (!__builtin_cpu_supports("avx512dq")) return "AVX-512DQ";
+  if (!__builtin_cpu_supports("avx512vl")) return "AVX-512VL";
+  return __builtin_cpu_supports("avx512vnni") ? "" : "AVX-512-VNNI";
+}
+
+#endif
+
+constexpr Isa kList[] = {
+    {"scalar", "portable C++, threads", nothing, scalar_kernels},
+#if defined(__x86_64__)
+    {"avx512vnni", "64-byte vectors, four products of bytes in one instruction", missing_avx512vnni, avx512vnni_kernels},
+#endif
+};
+
+}  // namespace
+
+std::span<const Isa> instruction_sets() { return kList; }
+
+Result<const Kernels*> find_kernels(const std::string& isa) {
+  std::string present;
+  const Kernels* fastest = nullptr;
+  for (const Isa& entry : kList) {
+    const bool runs = *entry.missing() == 0;
+    if (runs) present += (present.empty() ? "cpu:" : ", cpu:") + std::string(entry.name);
+    if (runs && (isa.empty() || isa == entry.name)) fastest = &entry.kernels();
+  }
+  if (fastest == nullptr) return fail("--backend", fmt::format("'cpu:{}' is not here", isa), "this machine has: " + present);
+  return fastest;
+}
+
+}  // namespace clutch::cpu

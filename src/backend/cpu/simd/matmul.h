@@ -1,0 +1,306 @@
+// Matrix products with the perturbation, the division and the narrowing fused behind them, for any vector width and
+// any Dot (dot_*.h).
+//
+// Packed weights are panels of kVectorBytes columns (outputs): for every group of k, four vectors of one group per
+// column. Lane i of 16-byte lane L of vector j is column 16·L + 4·j + i, which is the order in which two in-lane
+// narrowings put bytes back in place. A panel stays in the first-level cache while all rows of the call pass by, six
+// at a time: 24 sums, four panel vectors and a broadcast group fill 32 registers.
+#pragma once
+
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/simd/divide.h"
+
+namespace clutch::cpu {
+namespace {
+
+constexpr std::int64_t kColumns = kVectorBytes;  // of a panel
+constexpr int kLanes = kVectorBytes / 4;         // 32-bit
+
+constexpr std::int64_t column_of(int vector, int lane) { return lane / 4 * 16 + vector * 4 + lane % 4; }
+
+inline std::size_t packed_bytes(std::int64_t n, std::int64_t k) {
+  return static_cast<std::size_t>(n) * static_cast<std::size_t>(k) * Dot::kStepBytes / Dot::kStep;
+}
+
+inline std::size_t panel_bytes(std::int64_t k) { return packed_bytes(kColumns, k); }
+
+inline void pack(const std::int8_t* weights, std::int64_t rows, std::int64_t cols, std::int64_t band, void* packed) {
+  const std::int64_t k = padded(cols);
+  for (std::int64_t first = band * kPad; first < (band + 1) * kPad; first += kColumns) {
+    auto* panel = static_cast<std::byte*>(packed) + static_cast<std::size_t>(first / kColumns) * panel_bytes(k);
+    for (int j = 0; j < 4; ++j) {
+      for (int lane = 0; lane < kLanes; ++lane) {
+        const std::int64_t n = first + column_of(j, lane);
+        std::byte* out = panel + j * kVectorBytes + lane * 4;
+        for (std::int64_t s = 0; s < k; s += Dot::kStep, out += 4 * kVectorBytes) {
+          std::int8_t group[Dot::kStep] = {};
+          if (n < rows && s + Dot::kStep <= cols) {
+            __builtin_memcpy(group, weights + n * cols + s, Dot::kStep);
+          } else if (n < rows) {
+            for (std::int64_t i = s; i < cols; ++i) group[i - s] = weights[n * cols + i];
+          }
+          const std::uint32_t word = Dot::encode(group);
+          __builtin_memcpy(out, &word, 4);
+        }
+      }
+    }
+  }
+}
+
+inline void pack_terms(const std::int8_t* b, std::int64_t terms, void* packed) {
+  auto* out = static_cast<std::byte*>(packed);
+  for (std::int64_t first = 0; first < kPad; first += kColumns) {
+    for (std::int64_t term = 0; term < terms; term += Dot::kStep, out += 4 * kVectorBytes) {
+      I rows[Dot::kStep];
+      for (int i = 0; i < Dot::kStep; ++i) rows[i] = load(b + (term + i) * kPad + first);
+      Dot::interleave(rows, out);
+    }
+  }
+}
+
+// --- what a product needs to know of each row ------------------------------------------------------------
+
+// Rows of a call are numbered member by member, token by token; arrays below are by row.
+struct RowFacts {
+  std::int32_t* start;        // of every sum of the row
+  std::int32_t* rounding;     // added before the perturbation's shift: a minus member's rounds up, so that after
+                              // negation the two members of a pair mirror each other
+  std::int32_t* projections;  // [rank]: ± x·B_j
+  std::int64_t rows;
+  std::int64_t step;          // from component to component of projections
+  RowFacts from(std::int64_t row) const { return {start + row, rounding + row, projections + row, rows - row, step}; }
+};
+
+// The perturbation (p·A) >> s, p = x·B of up to 25 bits, as one multiply-add of 16-bit pairs: p = high·512 + low with
+// 0 <= low < 512 and |high| <= 2^15, times (A·512, A), |A·512| <= 24,064. madd's one overflow (all four at -2^15)
+// cannot occur.
+constexpr std::int64_t kMaxSplitProjection = (1 << 24) - 1;
+CLUTCH_SIMD std::int32_t split_projection(std::int32_t p) {
+  return static_cast<std::int32_t>(static_cast<std::uint32_t>(p >> 9) << 16 | (static_cast<std::uint32_t>(p) & 511));
+}
+
+enum class Perturb {
+  kNone,
+  kShared,  // one member's noise for all rows, A widened beforehand
+  kEach,    // each row its own member's
+  kScalar,  // sums or noise need more than 32 bits, or the division a wide multiplication: after the vectors
+};
+
+inline Perturb choose_perturb(const MatmulTask& task) {
+  const Divider& d = task.divider;
+  // (v + 128·divisor) << shift must fit a sum, and its 16-bit division a 16-bit multiplier.
+  const bool divides = d.divisor == 1 || (d.divisor < 128 && task.largest_sum + (128 * d.divisor << d.shift) < INT32_MAX);
+  if (!divides) return Perturb::kScalar;
+  if (task.noise == nullptr) return Perturb::kNone;
+  if (task.largest_perturbation + (std::int64_t{1} << task.noise_shift) >= INT32_MAX) return Perturb::kScalar;
+  return task.tokens > 1 && task.largest_projection <= kMaxSplitProjection ? Perturb::kShared : Perturb::kEach;
+}
+
+// Sums over four rows at a time, so that four horizontal sums are one.
+inline void project_four(const std::int8_t* const (&x)[4], const std::int8_t* const (&b)[4], std::int64_t k,
+                         std::int32_t* out) {
+  I s0 = zero(), s1 = zero(), s2 = zero(), s3 = zero();
+  for (std::int64_t i = 0; i < k; i += kVectorBytes) {
+    s0 = Dot::project(s0, load(b[0] + i), load(x[0] + i));
+    s1 = Dot::project(s1, load(b[1] + i), load(x[1] + i));
+    s2 = Dot::project(s2, load(b[2] + i), load(x[2] + i));
+    s3 = Dot::project(s3, load(b[3] + i), load(x[3] + i));
+  }
+  sums32(s0, s1, s2, s3, out);
+}
+
+inline void add_up_four(const std::int8_t* const (&x)[4], std::int64_t k, std::int32_t* out) {
+  I s0 = zero(), s1 = zero(), s2 = zero(), s3 = zero();
+  for (std::int64_t i = 0; i < k; i += kVectorBytes) {
+    s0 = Dot::add_up(s0, load(x[0] + i));
+    s1 = Dot::add_up(s1, load(x[1] + i));
+    s2 = Dot::add_up(s2, load(x[2] + i));
+    s3 = Dot::add_up(s3, load(x[3] + i));
+  }
+  sums32(s0, s1, s2, s3, out);
+}
+
+// Four rows from `row` on (the last ones repeated at the end: the arrays have room).
+inline void find_four(const MatmulTask& task, Perturb perturb, std::int32_t offset, std::int64_t row,
+                      const RowFacts& facts) {
+  const std::int8_t *x[4], *b[4];
+  std::int64_t member[4];
+  for (int i = 0; i < 4; ++i) {
+    const std::int64_t at = row + i < facts.rows ? row + i : facts.rows - 1;
+    member[i] = task.tokens == 1 ? at : at / task.tokens;
+    x[i] = task.x.row(member[i], at - member[i] * task.tokens);
+  }
+  // Unsigned, since parts may wrap where the results fit.
+  alignas(16) std::int32_t sums[4] = {}, dots[4];
+  if constexpr (Dot::kBiased) add_up_four(x, task.k, sums);
+  std::uint32_t bias[4];
+  for (int i = 0; i < 4; ++i) bias[i] = 128u * static_cast<std::uint32_t>(sums[i]);
+  for (int i = 0; i < 4; ++i) facts.start[row + i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(offset) - bias[i]);
+  if (task.noise == nullptr) return;
+  for (int j = 0; j < task.rank; ++j) {
+    for (int i = 0; i < 4; ++i) b[i] = task.noise[member[i]].b + j * task.k;
+    project_four(x, b, task.k, dots);
+    for (int i = 0; i < 4; ++i) {
+      const auto p = static_cast<std::int32_t>(static_cast<std::uint32_t>(dots[i]) - bias[i]) * task.noise[member[i]].sign;
+      facts.projections[j * facts.step + row + i] = perturb == Perturb::kShared ? split_projection(p) : p;
+    }
+  }
+  for (int i = 0; i < 4; ++i) {
+    facts.rounding[row + i] = task.noise[member[i]].sign < 0 ? (1 << task.noise_shift) - 1 : 0;
+  }
+}
+
+// --- a block: R rows by one panel --------------------------------------------------------------------------
+
+struct Block {
+  const std::byte* panel;
+  const Dot::X* x;  // prepared rows
+  std::ptrdiff_t x_step;
+  std::int8_t* y;
+  std::ptrdiff_t y_step;
+  std::int64_t steps;
+  RowFacts facts;               // from the block's first row on
+  const std::int32_t* shared_a;  // kShared: [rank][kColumns] as (A·512, A), in the panel's order
+  const MatrixNoise* noise;      // kEach, kScalar: of the first row
+  int noise_step;                // to the next row's
+  std::int64_t column;           // the panel's first
+};
+
+// What all blocks of a call share.
+struct Finish {
+  explicit Finish(const MatmulTask& task)
+      : shift(count32(task.divider.shift)), noise_shift(count32(task.noise_shift)), divide(task.divider),
+        divides(task.divider.divisor != 1), rank(task.rank), n(task.n) {}
+  Shift shift, noise_shift;
+  SmallDivision divide;
+  bool divides;
+  int rank;
+  std::int64_t n;
+};
+
+template <int R>
+CLUTCH_SIMD void perturb_shared(I (&sums)[R][4], const Block& b, const Finish& finish) {
+  const I rounding = set32(b.facts.rounding[0]);
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) {
+    I z[4] = {rounding, rounding, rounding, rounding};
+    const std::int32_t* a = b.shared_a;
+    for (int j = 0; j < finish.rank; ++j, a += kColumns) {
+      const I p = set32(b.facts.projections[j * b.facts.step + r]);
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) z[v] = madd16_add(z[v], load(a + v * kLanes), p);
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) sums[r][v] = add32(sums[r][v], shift_floor32(z[v], finish.noise_shift));
+  }
+}
+
+// Bytes to 32 bits in the panel's order, times 2^24.
+CLUTCH_SIMD void widen_high(I bytes, I (&out)[4]) {
+  const I low = low8(zero(), bytes), high = high8(zero(), bytes);
+  out[0] = low16(zero(), low);
+  out[1] = high16(zero(), low);
+  out[2] = low16(zero(), high);
+  out[3] = high16(zero(), high);
+}
+
+template <int R>
+CLUTCH_SIMD void perturb_each(I (&sums)[R][4], const Block& b, const Finish& finish) {
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) {
+    const I rounding = set32(b.facts.rounding[r]);
+    I z[4] = {rounding, rounding, rounding, rounding};
+    const std::int8_t* a = b.noise[r * b.noise_step].a + b.column;
+    for (int j = 0; j < finish.rank; ++j, a += finish.n) {
+      const I p = set32(b.facts.projections[j * b.facts.step + r]);
+      I wide[4];
+      widen_high(load(a), wide);
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) z[v] = add32(z[v], mul32(shift_floor32<24>(wide[v]), p));
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) sums[r][v] = add32(sums[r][v], shift_floor32(z[v], finish.noise_shift));
+  }
+}
+
+// Divided, clipped, in place again.
+CLUTCH_SIMD I narrow(const I (&sums)[4], const Finish& finish) {
+  const I a = shift_floor32(sums[0], finish.shift), b = shift_floor32(sums[1], finish.shift);
+  const I c = shift_floor32(sums[2], finish.shift), d = shift_floor32(sums[3], finish.shift);
+  if (finish.divides) return finish.divide.floor_biased(narrow32_unsigned(a, b), narrow32_unsigned(c, d));
+  return max8(narrow16(narrow32(a, b), narrow32(c, d)), set8(-exact::kClip));
+}
+
+template <int R, Perturb P>
+[[gnu::noinline]] void block(const Block& b, const Finish& finish) {
+  I sums[R][4];
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) sums[r][0] = sums[r][1] = sums[r][2] = sums[r][3] = set32(b.facts.start[r]);
+  Dot::template accumulate<R>(sums, b.x, b.x_step, b.panel, b.steps);
+  if constexpr (P == Perturb::kShared) perturb_shared<R>(sums, b, finish);
+  if constexpr (P == Perturb::kEach) perturb_each<R>(sums, b, finish);
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) store(b.y + r * b.y_step, narrow(sums[r], finish));
+}
+
+// The sums themselves, for what is too wide for the vectors above.
+template <int R>
+[[gnu::noinline]] void block_sums(const Block& b, std::int32_t* out) {
+  I sums[R][4];
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) sums[r][0] = sums[r][1] = sums[r][2] = sums[r][3] = set32(b.facts.start[r]);
+  Dot::template accumulate<R>(sums, b.x, b.x_step, b.panel, b.steps);
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) {
+    for (int v = 0; v < 4; ++v) store(out + r * kColumns + v * kLanes, sums[r][v]);
+  }
+}
+
+template <int R>
+void block_scalar(const Block& b, const MatmulTask& task) {
+  alignas(64) std::int32_t sums[R * kColumns];
+  block_sums<R>(b, sums);
+  for (int r = 0; r < R; ++r) {
+    for (int v = 0; v < 4; ++v) {
+      for (int lane = 0; lane < kLanes; ++lane) {
+        const std::int64_t column = column_of(v, lane);
+        std::int64_t product = 0;
+        for (int j = 0; task.noise != nullptr && j < task.rank; ++j) {
+          product += std::int64_t{b.facts.projections[j * b.facts.step + r]} *
+                     b.noise[r * b.noise_step].a[j * task.n + b.column + column];
+        }
+        if (task.noise != nullptr) product = (product + b.facts.rounding[r]) >> task.noise_shift;
+        const std::int64_t sum = sums[r * kColumns + v * kLanes + lane] + product;
+        b.y[r * b.y_step + column] = divide_any(sum, task.divider);
+      }
+    }
+  }
+}
+
+template <Perturb P>
+void run_block(int rows, const Block& b, const Finish& finish) {
+  switch (rows) {
+    case 1: return block<1, P>(b, finish);
+    case 2: return block<2, P>(b, finish);
+    case 3: return block<3, P>(b, finish);
+    case 4: return block<4, P>(b, finish);
+    case 5: return block<5, P>(b, finish);
+    default: return block<6, P>(b, finish);
+  }
+}
+
+// A of one member and panel as perturb_shared() wants it.
+inline void widen_a(const MatmulTask& task, const MatrixNoise& noise, std::int64_t column, std::int32_t* out) {
+  for (int j = 0; j < task.rank; ++j, out += kColumns) {
+    const I bytes = load(noise.a + j * task.n + column);
+    const I low = shift_floor16<8>(low8(zero(), bytes)), high = shift_floor16<8>(high8(zero(), bytes));
+    const I low_512 = shift_left16<9>(low), high_512 = shift_left16<9>(high);
+    store(out, low16(low, low_512));
+    store(out + kLanes, high16(low, low_512));
+    store(out + 2 * kLanes, low16(high, high_512));
+    store(out + 3 * kLanes, high16(high, high_512));
+  }
+}
+
+}  // namespace
+}  // namespace clutch::cpu

@@ -1,0 +1,43 @@
+// The inner loop of a product: R rows by four vectors of columns, everything in registers.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace clutch::cpu {
+namespace {
+
+template <class X>
+CLUTCH_SIMD std::int32_t load_group(const X* x) {
+  std::int32_t word;
+  __builtin_memcpy(&word, x, 4);
+  return word;
+}
+
+// sums[r][j] += Σ over steps of panel vector (step, j) times row r's group, in the sense of Dot::multiply. x_step is
+// in elements; a step of the panel is four vectors.
+template <class Dot, int R>
+CLUTCH_SIMD void accumulate_broadcast(I (&sums)[R][4], const typename Dot::X* x, std::ptrdiff_t x_step,
+                                      const std::byte* panel, std::int64_t steps) {
+  constexpr int kElements = 4 / sizeof(typename Dot::X);
+  const typename Dot::X* rows[R];
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) rows[r] = x + r * x_step;
+  for (std::int64_t s = 0; s < steps; ++s) {
+    const I w0 = load(panel), w1 = load(panel + kVectorBytes);
+    const I w2 = load(panel + 2 * kVectorBytes), w3 = load(panel + 3 * kVectorBytes);
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r) {
+      const I group = set32(load_group(rows[r] + s * kElements));
+      sums[r][0] = Dot::multiply(sums[r][0], w0, group);
+      sums[r][1] = Dot::multiply(sums[r][1], w1, group);
+      sums[r][2] = Dot::multiply(sums[r][2], w2, group);
+      sums[r][3] = Dot::multiply(sums[r][3], w3, group);
+      pin(sums[r]);
+    }
+    panel += 4 * kVectorBytes;
+  }
+}
+
+}  // namespace
+}  // namespace clutch::cpu
