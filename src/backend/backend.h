@@ -50,10 +50,10 @@ struct EvaluateResult {
 
 // Folds a population into the weights by the threshold rule (evolution/rule.h).
 struct UpdateRequest {
-  NoiseSource noise;                      // first_pair is 0: an update sees the whole population
-  std::span<const std::int8_t> fitness;   // [pairs]
-  std::int64_t matrix_threshold = 0;      // |V| above this moves an element of a matrix by one
-  std::int64_t vector_threshold = 0;      // the same for vectors
+  NoiseSource noise;                     // first_pair is 0: an update sees the whole population
+  std::span<const std::int8_t> fitness;  // [pairs]
+  std::int64_t matrix_threshold = 0;     // |V| above this moves an element of a matrix by one
+  std::int64_t vector_threshold = 0;     // the same for vectors
 };
 
 struct UpdateResult {
@@ -74,7 +74,8 @@ class Backend {
   // Whether it can run a program that verify() accepts; if not, what is in the way.
   virtual Status supports(const Program& program, const NoiseShape& noise) const = 0;
 
-  // Takes a program, which must outlive it, and its weights. Replaces what was loaded; earlier States are void.
+  // Takes a program, which must outlive it, and its weights. Replaces what was loaded; earlier States are
+  // void.
   virtual Status load(const Program& program, const NoiseShape& noise, const Weights& weights) = 0;
 
   virtual Result<std::unique_ptr<States>> new_states(std::uint32_t members) = 0;
@@ -86,8 +87,8 @@ class Backend {
   // Copies the weights to the host.
   virtual Status read_weights(Weights& out) const = 0;
 
-  // Evaluates as evaluate() would and hands over every slot that instructions write of member `member`, token by
-  // token (tokens in order; instructions of a token in program order). States are left as they were.
+  // Evaluates as evaluate() would and hands over every slot that instructions write of member `member`, token
+  // by token (tokens in order; instructions of a token in program order). States are left as they were.
   virtual Status trace(const EvaluateRequest& request, std::uint32_t member, const TraceSink& sink) = 0;
 };
 

@@ -24,10 +24,12 @@ struct Row {
 };
 
 std::vector<Row> rows() {
-  std::vector<Row> list{{"reference", "", "", "the meaning itself: scalar, one thread, slow", make_reference}};
+  std::vector<Row> list{
+      {"reference", "", "", "the meaning itself: scalar, one thread, slow", make_reference}};
   for (const cpu::Isa& isa : cpu::instruction_sets()) {
     const std::string missing = isa.missing();
-    list.push_back({"cpu", isa.name, missing.empty() ? "" : "the processor lacks " + missing, isa.summary, make_cpu_backend});
+    list.push_back({"cpu", isa.name, missing.empty() ? "" : "the processor lacks " + missing, isa.summary,
+                    make_cpu_backend});
   }
   return list;
 }
@@ -42,7 +44,8 @@ std::vector<BackendEntry> list_backends() {
 
 Result<std::unique_ptr<Backend>> make_backend(const std::string& name, int threads) {
   if (threads < 1 || threads > 1024) {
-    return fail("--threads", fmt::format("{} is outside 1..1024", threads), "leave it out to use every processor");
+    return fail("--threads", fmt::format("{} is outside 1..1024", threads),
+                "leave it out to use every processor");
   }
   std::string present, unavailable;
   const std::vector<Row> list = rows();
@@ -50,13 +53,16 @@ Result<std::unique_ptr<Backend>> make_backend(const std::string& name, int threa
   for (const Row& row : list) {
     const bool runs = row.unavailable.empty();
     if (runs) present += (present.empty() ? "" : ", ") + row.name();
-    if (runs && (row.name() == name || row.family == name)) chosen = &row;  // later rows of a family are faster
+    if (runs && (row.name() == name || row.family == name))
+      chosen = &row;  // later rows of a family are faster
     if (!runs && row.name() == name) unavailable = row.unavailable;
   }
   if (!unavailable.empty()) {
-    return fail("--backend", fmt::format("'{}' cannot run here: {}", name, unavailable), "this machine has: " + present);
+    return fail("--backend", fmt::format("'{}' cannot run here: {}", name, unavailable),
+                "this machine has: " + present);
   }
-  if (chosen == nullptr) return fail("--backend", fmt::format("'{}' is unknown", name), "choose from: " + present);
+  if (chosen == nullptr)
+    return fail("--backend", fmt::format("'{}' is unknown", name), "choose from: " + present);
   return chosen->make(chosen->member, threads);
 }
 

@@ -133,8 +133,7 @@ class HeaderReader : public nlohmann::json_sax<json> {
   // Refuses a value whose type does not belong where it stands.
   bool unexpected(std::string_view what) {
     switch (where_) {
-      case Where::kOutside:
-        return refuse(fmt::format("the header is {}, not an object", what));
+      case Where::kOutside:  // cannot be: the header begins with {, which header_length() has seen
       case Where::kHeader:
         return refuse(fmt::format("{} is {}, not an object", shown(key_), what));
       case Where::kMetadata:

@@ -1,6 +1,6 @@
 // Failures that are somebody's fault: a user's, a file's, a device's. Each names its subject (a file, a flag,
-// an instruction), what is wrong with the value, and a way out. Broken invariants of our own are not statuses:
-// they abort, in check.h.
+// an instruction), what is wrong with the value, and a way out. Broken invariants of our own are not
+// statuses: they abort, in check.h.
 #pragma once
 
 #include <string>
@@ -34,8 +34,8 @@ Status fail(std::string subject, std::string problem, std::string hint);
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::move(value)) {}                     // NOLINT(google-explicit-constructor)
-  Result(Status status) : state_(std::move(status)) {               // NOLINT(google-explicit-constructor)
+  Result(T value) : state_(std::move(value)) {}        // NOLINT(google-explicit-constructor)
+  Result(Status status) : state_(std::move(status)) {  // NOLINT(google-explicit-constructor)
     check(!std::get<Status>(state_).ok(), "a Result made from a Status must hold a failure");
   }
 
@@ -55,8 +55,8 @@ class [[nodiscard]] Result {
 };
 
 // Leaves the enclosing function with the failure, if there is one.
-#define CLUTCH_RETURN_IF_ERROR(expression)                       \
-  do {                                                           \
+#define CLUTCH_RETURN_IF_ERROR(expression)                                            \
+  do {                                                                                \
     if (auto clutch_status = (expression); !clutch_status.ok()) return clutch_status; \
   } while (false)
 

@@ -21,7 +21,8 @@ class ThreadPool {
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // Runs work(task, thread) for every task in [0, tasks), thread in [0, threads()), and returns when all are done.
+  // Runs work(task, thread) for every task in [0, tasks), thread in [0, threads()), and returns when all are
+  // done.
   void run(int tasks, const std::function<void(int, int)>& work);
 
  private:

@@ -10,14 +10,17 @@
 #include <filesystem>
 #include <memory>
 #include <new>
+#include <string_view>
 #include <system_error>
+
+#include "base/files.h"
 
 namespace clutch {
 namespace {
 
 namespace fs = std::filesystem;
 
-const std::string kStandardInput = "-";
+constexpr std::string_view kStandardInput = "-";
 
 // Hashes in chunks written byte by byte, so that the digest is the same on a big-endian machine.
 std::uint64_t digest_of(const std::vector<Token>& tokens) {
@@ -37,59 +40,44 @@ std::uint64_t digest_of(const std::vector<Token>& tokens) {
   return XXH3_64bits_digest(state.get());
 }
 
-// The text of an error of the operating system.
-std::string errno_text(int error) { return std::generic_category().message(error); }
-
-struct FileCloser {
-  void operator()(std::FILE* file) const {
-    if (file != stdin) std::fclose(file);
-  }
-};
-
-// All bytes of a file or of standard input; fails past max_bytes. Pipes and devices have no size to ask for, so
-// the string grows as it reads; the size of a regular file is asked for only to allocate once.
-Result<std::string> read_bytes(const std::string& path, const std::string& name, std::uint64_t max_bytes,
-                               std::uint64_t max_tokens) {
-  const bool from_stdin = path == kStandardInput;
-  const std::unique_ptr<std::FILE, FileCloser> file(from_stdin ? stdin : std::fopen(path.c_str(), "rb"));
-  if (!file) return fail(name, "cannot be opened: " + errno_text(errno), "check the path and its permissions");
+// Standard input to its end, or to the first byte past max_bytes, which the parser of text then refuses.
+// Not by way of /dev/stdin, which cannot be opened where it is a socket.
+Result<std::string> read_standard_input(std::uint64_t max_bytes) {
   std::string bytes;
-  std::error_code no_size;
-  const std::uintmax_t size = from_stdin ? 0 : fs::file_size(path, no_size);
-  if (!from_stdin && !no_size) {
-    if (size > max_bytes) return too_many_tokens(name, max_tokens);
-    bytes.reserve(size);
-  }
   std::vector<char> chunk(std::size_t{1} << 20);
-  while (const std::size_t count = std::fread(chunk.data(), 1, chunk.size(), file.get())) {
-    if (count > max_bytes - bytes.size()) return too_many_tokens(name, max_tokens);
+  while (bytes.size() <= max_bytes) {
+    const std::size_t count = std::fread(chunk.data(), 1, chunk.size(), stdin);
+    if (count == 0) break;
     bytes.append(chunk.data(), count);
   }
-  if (std::ferror(file.get()) != 0) {
-    return fail(name, "cannot be read: " + errno_text(errno), "check the file and the disk it is on");
+  if (std::ferror(stdin) != 0) {
+    return fail("standard input", "cannot be read: " + std::generic_category().message(errno),
+                "check the command before the pipe, or name a file");
   }
   return bytes;
 }
 
 // Adds one file, or standard input, after a separator where it is not the first.
 Status append_file(const std::string& path, const TokenLimits& limits, std::vector<Token>& tokens) {
-  const std::string name = path == kStandardInput ? "standard input" : path;
+  const bool from_stdin = path == kStandardInput;
+  const std::string name = from_stdin ? "standard input" : path;
   std::string_view content_name = path;
   const bool compressed = content_name.ends_with(".zst");
   if (compressed) content_name.remove_suffix(4);
   const bool npy = content_name.ends_with(".npy"), bin = content_name.ends_with(".bin");
 
-  if (tokens.size() >= limits.max_tokens) return too_many_tokens(name, limits.max_tokens);
   const std::uint64_t left = limits.max_tokens - tokens.size();
   const std::uint64_t max_bytes = npy ? 4 * left + kMaxNpyHeaderBytes : bin ? 2 * left : left;
-  Result<std::string> bytes =
-      read_bytes(path, name, compressed ? ZSTD_compressBound(max_bytes) : max_bytes, limits.max_tokens);
+  Result<std::string> bytes = from_stdin
+                                  ? read_standard_input(max_bytes)
+                                  : read_file(path, compressed ? ZSTD_compressBound(max_bytes) : max_bytes);
   if (bytes.ok() && compressed) bytes = decompress_zstd(bytes.value(), name, max_bytes);
   if (!bytes.ok()) return bytes.status();
 
   if (!tokens.empty()) tokens.push_back(kDocumentSeparator);
   const std::size_t before = tokens.size();
-  CLUTCH_RETURN_IF_ERROR((npy ? append_npy : bin ? append_bin : append_text)(bytes.value(), name, limits, tokens));
+  const auto append = npy ? append_npy : bin ? append_bin : append_text;
+  CLUTCH_RETURN_IF_ERROR(append(bytes.value(), name, limits, tokens));
   if (tokens.size() == before) return fail(name, "is empty", "leave it out or put text in it");
   return {};
 }
@@ -107,7 +95,9 @@ Result<std::vector<std::string>> list_folder(const std::string& folder) {
       files.push_back(entry->path().generic_string());
     }
   }
-  if (error) return fail(folder, "cannot be listed: " + error.message(), "check the permissions of its folders");
+  if (error) {
+    return fail(folder, "cannot be listed: " + error.message(), "check the permissions of its folders");
+  }
   if (files.empty()) return fail(folder, "is a folder without files", "put text in it or name another");
   std::sort(files.begin(), files.end());
   return files;
@@ -129,7 +119,8 @@ Corpus make_corpus(std::vector<Token> tokens, std::uint32_t vocab) {
   return {std::move(tokens), vocab, digest};
 }
 
-Result<Corpus> load_corpus(const std::vector<std::string>& paths, std::uint32_t vocab, std::uint64_t max_tokens) {
+Result<Corpus> load_corpus(const std::vector<std::string>& paths, std::uint32_t vocab,
+                           std::uint64_t max_tokens) {
   if (vocab < 2 || vocab > kMaxVocab) {
     return fail("vocabulary", fmt::format("{} is not in 2..{}", vocab, kMaxVocab), "use 256 for text");
   }
@@ -156,10 +147,11 @@ Result<CorpusSplit> split_tail(Corpus corpus, std::uint32_t held_out_permille, s
   const std::uint64_t total = corpus.tokens.size();
   const std::uint64_t held_out = total * held_out_permille / 1000;  // total <= 2^34: no overflow
   if (held_out < min_tokens || total - held_out < min_tokens) {
-    return fail("held-out text",
-                fmt::format("{} thousandths of {} tokens leave {} to train on and {} held out, and each needs {}",
-                            held_out_permille, total, total - held_out, held_out, min_tokens),
-                "give more text, another fraction, or shorter windows");
+    return fail(
+        "held-out text",
+        fmt::format("{} thousandths of {} tokens leave {} to train on and {} held out, and each needs {}",
+                    held_out_permille, total, total - held_out, held_out, min_tokens),
+        "give more text, another fraction, or shorter windows");
   }
   const auto middle = corpus.tokens.end() - static_cast<std::ptrdiff_t>(held_out);
   std::vector<Token> tail(middle, corpus.tokens.end());

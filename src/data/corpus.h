@@ -1,6 +1,6 @@
 // A corpus: all the text of a run as one sequence of tokens in memory, loaded from files, folders or standard
-// input, and its split into training and held-out text. What the files may look like is formats.h; which tokens
-// a population group reads when is streams.h.
+// input, and its split into training and held-out text. What the files may look like is formats.h; which
+// tokens a population group reads when is streams.h.
 #pragma once
 
 #include <cstdint>

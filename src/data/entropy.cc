@@ -8,8 +8,8 @@
 namespace clutch {
 namespace {
 
-// The entropy, in bits per value, of values >> shift, with `sorted` in ascending order: log2(n) - Σ c·log2(c)/n
-// over the lengths c of the runs. A sort needs no table of vocab² counts.
+// The entropy, in bits per value, of values >> shift, with `sorted` in ascending order: log2(n) - Σ
+// c·log2(c)/n over the lengths c of the runs. A sort needs no table of vocab² counts.
 double sorted_entropy(const std::vector<std::uint32_t>& sorted, int shift) {
   if (sorted.empty()) return 0;
   const double total = static_cast<double>(sorted.size());

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <zstd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <memory>
 #include <optional>
@@ -25,15 +26,17 @@ Status append_values(std::string_view payload, std::size_t value_bytes, const st
   const std::size_t count = payload.size() / value_bytes;
   const std::size_t first = tokens.size();
   if (first > limits.max_tokens || count > limits.max_tokens - first) {
-    return too_many_tokens(name, limits.max_tokens);
+    return fail(name, fmt::format("takes the corpus past {} tokens", limits.max_tokens),
+                "use less text at once");
   }
   tokens.resize(first + count);
   for (std::size_t i = 0; i < count; ++i) {
     const std::int64_t value = read_value(payload.data() + i * value_bytes, value_bytes);
     if (value < 0 || value >= std::int64_t{limits.vocab}) {
-      return fail(name,
-                  fmt::format("value {} at position {} is outside the vocabulary of {}", value, i, limits.vocab),
-                  fmt::format("map every value into 0..{}, or use a larger vocabulary", limits.vocab - 1));
+      return fail(
+          name,
+          fmt::format("value {} at position {} is outside the vocabulary of {}", value, i, limits.vocab),
+          fmt::format("map every value into 0..{}, or use a larger vocabulary", limits.vocab - 1));
     }
     tokens[first + i] = static_cast<Token>(value);
   }
@@ -66,17 +69,20 @@ class DictReader {
   bool eat_boolean() {
     skip_spaces();
     for (const std::string_view word : {"True", "False"}) {
-      if (text_.starts_with(word)) return (text_.remove_prefix(word.size()), true);
+      if (!text_.starts_with(word)) continue;
+      text_.remove_prefix(word.size());
+      return true;
     }
     return false;
   }
 
-  bool at_end() { return (skip_spaces(), text_.empty()); }
+  bool at_end() {
+    skip_spaces();
+    return text_.empty();
+  }
 
  private:
-  void skip_spaces() {
-    text_.remove_prefix(std::min(text_.find_first_not_of(" \t\n"), text_.size()));
-  }
+  void skip_spaces() { text_.remove_prefix(std::min(text_.find_first_not_of(" \t\n"), text_.size())); }
 
   // The text before the next `end`, which is eaten too.
   std::optional<std::string_view> up_to(char end) {
@@ -96,8 +102,8 @@ struct NpyFields {
   std::string_view shape;  // what stands between its parentheses
 };
 
-// Nothing where the header is not a dictionary of exactly the three keys of the format. fortran_order makes no
-// difference to one dimension, so its value is dropped.
+// Nothing where the header is not a dictionary of exactly the three keys of the format. fortran_order makes
+// no difference to one dimension, so its value is dropped.
 std::optional<NpyFields> read_npy_fields(std::string_view header) {
   std::optional<std::string_view> descr, shape;
   bool has_order = false;
@@ -133,6 +139,16 @@ std::optional<std::uint64_t> read_npy_length(std::string_view shape) {
   return length;
 }
 
+// What a message shows of a file's own words: short, and nothing that a terminal would obey.
+std::string excerpt(std::string_view words) {
+  constexpr std::size_t kMaxShown = 40;
+  std::string shown(words.substr(0, kMaxShown));
+  for (char& c : shown) {
+    if (c < ' ' || c > '~') c = '?';
+  }
+  return words.size() > kMaxShown ? shown + "…" : shown;
+}
+
 // Bytes per value of an accepted dtype, 0 for any other.
 std::size_t npy_value_bytes(std::string_view descr) {
   if (descr == "|u1" || descr == "<u1") return 1;
@@ -150,7 +166,8 @@ Result<NpyParts> split_npy(std::string_view bytes, const std::string& name) {
   constexpr std::string_view kMagic = "\x93NUMPY";
   constexpr std::size_t kVersionBytes = 2;
   if (!bytes.starts_with(kMagic) || bytes.size() < kMagic.size() + kVersionBytes) {
-    return fail(name, "does not start like a NumPy file", "save it with numpy.save, or rename a text file to .txt");
+    return fail(name, "does not start like a NumPy file",
+                "save it with numpy.save, or rename a text file to .txt");
   }
   const int major = static_cast<unsigned char>(bytes[kMagic.size()]);
   const int minor = static_cast<unsigned char>(bytes[kMagic.size() + 1]);
@@ -176,10 +193,6 @@ Result<NpyParts> split_npy(std::string_view bytes, const std::string& name) {
 }
 
 }  // namespace
-
-Status too_many_tokens(const std::string& name, std::uint64_t max_tokens) {
-  return fail(name, fmt::format("takes the corpus past {} tokens", max_tokens), "use less text at once");
-}
 
 Status append_text(std::string_view bytes, const std::string& name, const TokenLimits& limits,
                    std::vector<Token>& tokens) {
@@ -207,44 +220,49 @@ Status append_npy(std::string_view bytes, const std::string& name, const TokenLi
   }
   const std::size_t value_bytes = npy_value_bytes(fields->descr);
   if (value_bytes == 0) {
-    return fail(name, fmt::format("dtype '{}' is not uint8, or little-endian uint16 or int32", fields->descr),
-                "save it with array.astype('<u2')");
+    return fail(
+        name,
+        fmt::format("dtype '{}' is not uint8, or little-endian uint16 or int32", excerpt(fields->descr)),
+        "save it with array.astype('<u2')");
   }
   const std::optional<std::uint64_t> length = read_npy_length(fields->shape);
   if (!length) {
-    return fail(name, fmt::format("shape ({}) is not of one dimension", fields->shape),
+    return fail(name, fmt::format("shape ({}) is not of one dimension", excerpt(fields->shape)),
                 "save it with array.reshape(-1)");
   }
   // Compared by division, because length * value_bytes can pass 64 bits.
   if (payload.size() / value_bytes != *length || payload.size() % value_bytes != 0) {
-    return fail(name, fmt::format("shape ({}) of {}-byte values does not match the {} bytes that follow the header",
-                                  fields->shape, value_bytes, payload.size()),
-                "copy or save it again, it is truncated or damaged");
+    return fail(
+        name,
+        fmt::format("shape ({},) of {}-byte values does not match the {} bytes that follow the header",
+                    *length, value_bytes, payload.size()),
+        "copy or save it again, it is truncated or damaged");
   }
   return append_values(payload, value_bytes, name, limits, tokens);
 }
 
-Result<std::string> decompress_zstd(std::string_view bytes, const std::string& name, std::uint64_t max_bytes) {
+Result<std::string> decompress_zstd(std::string_view bytes, const std::string& name,
+                                    std::uint64_t max_bytes) {
   const std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> context(ZSTD_createDCtx(), &ZSTD_freeDCtx);
   check(context != nullptr, "libzstd has memory for a context");
   std::string chunk(ZSTD_DStreamOutSize(), '\0');
   std::string content;
   ZSTD_inBuffer input = {bytes.data(), bytes.size(), 0};
-  ZSTD_outBuffer output = {};
-  std::size_t wanted = 0;  // 0 at the end of a frame
-  do {
-    output = {chunk.data(), chunk.size(), 0};
+  std::size_t wanted = 1;  // 0 at the end of a frame
+  // libzstd takes the last byte of a frame only when all of its content is out, so an empty input is the end.
+  while (input.pos < input.size) {
+    ZSTD_outBuffer output = {chunk.data(), chunk.size(), 0};
     wanted = ZSTD_decompressStream(context.get(), &output, &input);
     if (ZSTD_isError(wanted)) {
       return fail(name, fmt::format("cannot be decompressed: {}", ZSTD_getErrorName(wanted)),
                   "check it with 'zstd --test' and copy it again");
     }
     if (output.pos > max_bytes - content.size()) {
-      return fail(name, fmt::format("decompresses to more than {} bytes", max_bytes), "use less text at once");
+      return fail(name, fmt::format("decompresses to more than {} bytes", max_bytes),
+                  "use less text at once");
     }
     content.append(chunk.data(), output.pos);
-    // A full chunk may leave more inside libzstd; at the end of a frame it does not.
-  } while (input.pos < input.size || (wanted != 0 && output.pos == output.size));
+  }
   if (wanted != 0) {
     return fail(name, fmt::format("ends inside a Zstandard frame, after {} bytes", bytes.size()),
                 "copy it again, it is truncated");

@@ -1,6 +1,6 @@
-// The formats a corpus can come in, as pure functions over bytes: no file is opened here, so that a fuzzer can
-// call each of them. Nothing a file says about itself is trusted: sizes are compared with the bytes present
-// before anything is allocated, and every value is checked against the vocabulary.
+// The formats a corpus can come in, as pure functions over bytes: no file is opened here, so that a fuzzer
+// can call each of them. Nothing a file says about itself is trusted: sizes are compared with the bytes
+// present before anything is allocated, and every value is checked against the vocabulary.
 #pragma once
 
 #include <cstdint>
@@ -21,9 +21,9 @@ struct TokenLimits {
   std::uint64_t max_tokens;  // of the whole corpus
 };
 
-// Each append_* adds the tokens of one file to `tokens`. `name` is the file, for messages. Fails where a value
-// is outside the vocabulary (naming it and its position), where the corpus would pass max_tokens, or where the
-// bytes are not of the format; `tokens` is then of no further use.
+// Each append_* adds the tokens of one file to `tokens`. `name` is the file, for messages. Fails where a
+// value is outside the vocabulary (naming it and its position), where the corpus would pass max_tokens, or
+// where the bytes are not of the format; `tokens` is then of no further use.
 
 // Any bytes; each byte is a token.
 Status append_text(std::string_view bytes, const std::string& name, const TokenLimits& limits,
@@ -34,16 +34,14 @@ Status append_bin(std::string_view bytes, const std::string& name, const TokenLi
                   std::vector<Token>& tokens);
 
 // NumPy's .npy, version 1.0 or 2.0: one dimension of uint8, or of little-endian uint16 or int32.
-// The largest header of version 1.0, and more than the header of any one-dimensional array of version 2.0.
-constexpr std::uint64_t kMaxNpyHeaderBytes = 1u << 16;
 Status append_npy(std::string_view bytes, const std::string& name, const TokenLimits& limits,
                   std::vector<Token>& tokens);
+
+// More than an .npy file of one dimension needs before its values: version 1.0 cannot hold a longer header.
+constexpr std::uint64_t kMaxNpyHeaderBytes = (1u << 16) + 16;
 
 // The content of one or more concatenated Zstandard frames; content checksums are verified where the frames
 // carry them. Grows as it decompresses and fails past max_bytes, so a small file cannot ask for much memory.
 Result<std::string> decompress_zstd(std::string_view bytes, const std::string& name, std::uint64_t max_bytes);
-
-// The failure of a corpus that grows past max_tokens at file `name`.
-Status too_many_tokens(const std::string& name, std::uint64_t max_tokens);
 
 }  // namespace clutch

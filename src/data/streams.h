@@ -1,6 +1,6 @@
 // Who reads what when: the corpus as a number of streams that start evenly spread over it and each move on by
-// one window per step, wrapping round at its end. A window is a pure function of its name, so nothing needs to
-// be saved for a resume. Where a window wraps, the last token of the corpus is followed by its first.
+// one window per step, wrapping round at its end. A window is a pure function of its name, so nothing needs
+// to be saved for a resume. Where a window wraps, the last token of the corpus is followed by its first.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,8 @@ struct Window {
 // 1 .. kMaxCorpusTokens.
 std::uint64_t window_start(std::uint64_t corpus_tokens, const Window& window);
 
-// Fills out[T + 1]: T inputs, and one more, as the targets are out[1 .. T]. So the last token of a window is the
-// first of the stream's next window. The corpus may be shorter than the window, but not empty.
+// Fills out[T + 1]: T inputs, and one more, as the targets are out[1 .. T]. So the last token of a window is
+// the first of the stream's next window. The corpus may be shorter than the window, but not empty.
 void read_window(const Corpus& corpus, const Window& window, Token* out);
 
 }  // namespace clutch

@@ -54,9 +54,10 @@ std::vector<std::int8_t> fitness_of(FitnessShape shape, std::span<const std::int
       shape == FitnessShape::scaled ? std::max<std::int64_t>(1, mean_magnitude(differences)) : 1;
   std::vector<std::int8_t> fitness;
   for (const std::int64_t d : differences) {
-    const std::int64_t size = shape == FitnessShape::sign
-                                  ? exact::absolute(exact::sign(d))
-                                  : std::min<std::int64_t>(127, exact::divide_floor(32 * exact::absolute(d), mean));
+    const std::int64_t size =
+        shape == FitnessShape::sign
+            ? exact::absolute(exact::sign(d))
+            : std::min<std::int64_t>(127, exact::divide_floor(32 * exact::absolute(d), mean));
     fitness.push_back(static_cast<std::int8_t>(exact::sign(d) * size));
   }
   return fitness;

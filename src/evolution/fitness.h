@@ -9,9 +9,10 @@
 
 namespace clutch {
 
-// X(name, largest magnitude, formula for d = loss(minus) - loss(plus), m = max(1, floor(mean |d| over pairs)))
-#define CLUTCH_FITNESS_SHAPES(X)                     \
-  X(sign, 1, "sign(d)")                              \
+// X(name, largest magnitude, formula for d = loss(minus) - loss(plus), m = max(1, floor(mean |d| over
+// pairs)))
+#define CLUTCH_FITNESS_SHAPES(X) \
+  X(sign, 1, "sign(d)")          \
   X(scaled, 127, "sign(d) * min(127, 32 * |d| // m)")
 
 enum class FitnessShape : std::uint8_t {
@@ -25,9 +26,9 @@ int max_fitness(FitnessShape shape);
 std::optional<FitnessShape> fitness_shape(std::string_view name);  // nothing where the name is unknown
 std::vector<std::string_view> fitness_shape_names();
 
-// losses [2 * pairs] in units of 2^-20 bit, members 2p and 2p+1 being pair p; returns fitness [pairs]. Each loss
-// is below 2^57, so 32 |d| and the sum of |d| over 2^5 pairs fit; larger populations are summed divided (exactly,
-// quotient and remainder apart), so no sum overflows.
+// losses [2 * pairs] in units of 2^-20 bit, members 2p and 2p+1 being pair p; returns fitness [pairs]. Each
+// loss is below 2^57, so 32 |d| and the sum of |d| over 2^5 pairs fit; larger populations are summed divided
+// (exactly, quotient and remainder apart), so no sum overflows.
 std::vector<std::int8_t> fitness_of(FitnessShape shape, std::span<const std::int64_t> losses);
 
 }  // namespace clutch

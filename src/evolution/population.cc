@@ -15,14 +15,16 @@ Status verify_population(const Population& population, int max_fitness) {
                 "members come in pairs, plus and minus one perturbation");
   }
   if (group < 2 || group % 2 != 0 || size % group != 0) {
-    return fail("--group-size", fmt::format("{} is not even or does not divide the population of {}", group, size),
+    return fail("--group-size",
+                fmt::format("{} is not even or does not divide the population of {}", group, size),
                 "a group is the members that read the same text; 2 gives each pair its own");
   }
   const std::int64_t vote = std::int64_t{population.pairs()} * population.noise.rank * max_fitness *
                             exact::kNoiseMax * exact::kNoiseMax;
   if (vote > std::numeric_limits<std::int32_t>::max()) {
-    return fail("--population", fmt::format("{} members of rank {} could sum a vote of {}, over 2^31 - 1", size,
-                                            population.noise.rank, vote),
+    return fail("--population",
+                fmt::format("{} members of rank {} could sum a vote of {}, over 2^31 - 1", size,
+                            population.noise.rank, vote),
                 "use fewer members, a smaller --rank or --fitness sign");
   }
   return {};

@@ -10,9 +10,9 @@
 namespace clutch {
 
 struct Population {
-  std::uint32_t size = 1024;       // members; even
-  std::uint32_t group_size = 2;    // members that read the same stream of text; even, divides size
-  std::uint32_t noise_reuse = 1;   // steps that share one noise; 0: one noise for the whole run
+  std::uint32_t size = 1024;      // members; even
+  std::uint32_t group_size = 2;   // members that read the same stream of text; even, divides size
+  std::uint32_t noise_reuse = 1;  // steps that share one noise; 0: one noise for the whole run
   std::uint64_t seed = 0;
   NoiseShape noise;
 

@@ -1,6 +1,7 @@
-// The threshold rule: which weights move after a step. Votes V = Σ_p f_p · A_p · B_pᵀ (for a vector, the products
-// a·b of its elements); a weight moves by sign(V) where |V| > threshold. Under chance a vote has the deviation
-// 256 · sqrt(rank · Σ f²), so the threshold Φ⁻¹(1 - alpha/2) deviations lets about a share alpha of them move.
+// The threshold rule: which weights move after a step. Votes V = Σ_p f_p · A_p · B_pᵀ (for a vector, the
+// products a·b of its elements); a weight moves by sign(V) where |V| > threshold. Under chance a vote has the
+// deviation 256 · sqrt(rank · Σ f²), so the threshold Φ⁻¹(1 - alpha/2) deviations lets about a share alpha of
+// them move.
 #pragma once
 
 #include <cstdint>

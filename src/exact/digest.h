@@ -1,5 +1,5 @@
-// The digest of a model's weights: a sum over words, so that any device, thread or rank can add up its share in
-// any order. It tells runs apart; it is no defence against somebody who wants a collision.
+// The digest of a model's weights: a sum over words, so that any device, thread or rank can add up its share
+// in any order. It tells runs apart; it is no defence against somebody who wants a collision.
 #pragma once
 
 #include <cstdint>

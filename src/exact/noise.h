@@ -1,7 +1,8 @@
 // Noise by name: every random integer in Clutch is a pure function of a NoiseKey and an index. Nothing is
-// drawn in sequence, so no order of evaluation, thread, tile or device can change a value, and two names never
-// share one. The generator is Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
-// SC 2011): a bijection of the 128-bit counter under a 64-bit key, so distinct names give distinct blocks.
+// drawn in sequence, so no order of evaluation, thread, tile or device can change a value, and two names
+// never share one. The generator is Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2,
+// 3", SC 2011): a bijection of the 128-bit counter under a 64-bit key, so distinct names give distinct
+// blocks.
 #pragma once
 
 #include <array>
@@ -21,10 +22,10 @@ enum class NoiseRole : std::uint8_t {
 
 // The full name of a stream of noise. Two streams with different names share no block.
 struct NoiseKey {
-  std::uint64_t seed = 0;    // of the run
-  std::uint32_t epoch = 0;   // step / noise_reuse; 0 for initial weights
-  std::uint32_t pair = 0;    // population pair; 0 for initial weights
-  std::uint16_t tensor = 0;  // index of the tensor in its program
+  std::uint64_t seed = 0;      // of the run
+  std::uint32_t epoch = 0;     // step / noise_reuse; 0 for initial weights
+  std::uint32_t pair = 0;      // population pair; 0 for initial weights
+  std::uint16_t tensor = 0;    // index of the tensor in its program
   std::uint8_t component = 0;  // 0 .. rank-1
   NoiseRole role = NoiseRole::kA;
 };
@@ -68,9 +69,9 @@ constexpr int kNoiseVariance = 256;
 constexpr int kNoisePerBlock = 8;
 
 constexpr std::int8_t noise_from_bits(std::uint32_t bits16) {
-  return static_cast<std::int8_t>(static_cast<int>((bits16 & 31) + (bits16 >> 5 & 31) + (bits16 >> 10 & 31) +
-                                                   (bits16 >> 15 & 1)) -
-                                  kNoiseMax);
+  return static_cast<std::int8_t>(
+      static_cast<int>((bits16 & 31) + (bits16 >> 5 & 31) + (bits16 >> 10 & 31) + (bits16 >> 15 & 1)) -
+      kNoiseMax);
 }
 
 // Fills out[0..count) with values first .. first+count-1 of the stream. Value i comes from block i/8: word

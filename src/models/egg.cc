@@ -8,7 +8,7 @@
 namespace clutch {
 namespace {
 
-constexpr int kGainOne = 16;  // 1.0 with 4 fractional bits
+constexpr int kGainOne = 16;   // 1.0 with 4 fractional bits
 constexpr int kExpansion = 4;  // the MLP's inner width over D
 
 // What a product over K inputs is divided by.

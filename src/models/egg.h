@@ -1,5 +1,5 @@
-// The egg architecture: the minGRU-like integer network of EGGROLL (arXiv 2511.16652). docs/NUMERICS.md writes
-// its formulas out.
+// The egg architecture: the minGRU-like integer network of EGGROLL (arXiv 2511.16652). docs/NUMERICS.md
+// writes its formulas out.
 #pragma once
 
 #include <string>

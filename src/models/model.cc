@@ -24,7 +24,8 @@ Status check_choice(const char* flag, const std::string& value, std::initializer
   for (const char* choice : choices) {
     if (value == choice) return {};
   }
-  return fail(flag, fmt::format("'{}' is unknown", value), fmt::format("choose from: {}", fmt::join(choices, ", ")));
+  return fail(flag, fmt::format("'{}' is unknown", value),
+              fmt::format("choose from: {}", fmt::join(choices, ", ")));
 }
 
 Result<const Architecture*> find_architecture(const std::string& name) {
@@ -33,7 +34,8 @@ Result<const Architecture*> find_architecture(const std::string& name) {
     if (architecture.name == name) return &architecture;
     names.push_back(architecture.name);
   }
-  return fail("--arch", fmt::format("'{}' is unknown", name), fmt::format("choose from: {}", fmt::join(names, ", ")));
+  return fail("--arch", fmt::format("'{}' is unknown", name),
+              fmt::format("choose from: {}", fmt::join(names, ", ")));
 }
 
 // A number in metadata; nothing where it is not a plain decimal integer.
@@ -97,10 +99,12 @@ Result<std::vector<std::int8_t>> slice(const Tensor& tensor, const TensorSpec& s
     return fail(file_name, fmt::format("tensor '{}' has shape {}, not {}", tensor.name, tensor.shape, shape),
                 "it is of another model, or its dimensions are transposed (matrices are [out][in])");
   }
-  const auto first = tensor.data.begin() + (spec.layer == TensorSpec::kUnstacked ? 0 : spec.layer * spec.size());
+  const auto first =
+      tensor.data.begin() + (spec.layer == TensorSpec::kUnstacked ? 0 : spec.layer * spec.size());
   std::vector<std::int8_t> values(first, first + spec.size());
   if (std::find(values.begin(), values.end(), std::int8_t{-128}) != values.end()) {
-    return fail(file_name, fmt::format("tensor '{}' holds -128", tensor.name), "clip its weights to [-127, 127]");
+    return fail(file_name, fmt::format("tensor '{}' holds -128", tensor.name),
+                "clip its weights to [-127, 127]");
   }
   return values;
 }
@@ -109,7 +113,8 @@ Status check_version(const std::map<std::string, std::string>& metadata, const s
   const auto found = metadata.find("semantic_version");
   if (found == metadata.end() || found->second == std::to_string(exact::kSemanticVersion)) return {};
   return fail(file_name,
-              fmt::format("was written under semantic version {}, this is {}", found->second, exact::kSemanticVersion),
+              fmt::format("was written under semantic version {}, this is {}", found->second,
+                          exact::kSemanticVersion),
               "use the clutch that wrote it");
 }
 
@@ -150,7 +155,8 @@ std::vector<Tensor> to_tensors(const Program& program, const Weights& weights) {
   std::vector<Tensor> tensors;
   for (std::size_t t = 0; t < program.tensors.size(); ++t) {
     const TensorSpec& spec = program.tensors[t];
-    auto stacked = std::find_if(tensors.begin(), tensors.end(), [&](const Tensor& x) { return x.name == spec.name; });
+    auto stacked =
+        std::find_if(tensors.begin(), tensors.end(), [&](const Tensor& x) { return x.name == spec.name; });
     if (stacked == tensors.end()) {
       tensors.push_back({spec.name, file_shape(spec, layers_of(program, spec.name)), {}});
       stacked = tensors.end() - 1;

@@ -38,8 +38,8 @@ struct Architecture {
 // All architectures.
 const std::vector<Architecture>& architectures();
 
-// The program of a config; fails on an unknown name, an impossible size, or (via verify()) a program that could
-// overflow.
+// The program of a config; fails on an unknown name, an impossible size, or (via verify()) a program that
+// could overflow.
 Result<Program> build_program(const ModelConfig& config, const NoiseShape& noise);
 
 struct Model {
@@ -54,9 +54,10 @@ std::map<std::string, std::string> to_metadata(const ModelConfig& config);
 // A model as tensors for a file: layers of one name stacked [L]…, vectors [N], matrices [N][K].
 std::vector<Tensor> to_tensors(const Program& program, const Weights& weights);
 
-// A model from a file: a checkpoint of ours (config in its metadata), or foreign weights whose names and shapes
-// an architecture recognises. Fails, naming `file_name` and the tensor, where one is missing, of the wrong shape or
-// or holds -128; and where the file carries another semantic version. Tensors the program does not name are passed over.
+// A model from a file: a checkpoint of ours (config in its metadata), or foreign weights whose names and
+// shapes an architecture recognises. Fails, naming `file_name` and the tensor, where one is missing, of the
+// wrong shape or or holds -128; and where the file carries another semantic version. Tensors the program does
+// not name are passed over.
 Result<Model> to_model(const SafetensorsFile& file, const std::string& file_name);
 
 }  // namespace clutch

@@ -1,4 +1,5 @@
-// Writes a program op by op. Shapes are not checked here: verify() judges the finished program, whoever made it.
+// Writes a program op by op. Shapes are not checked here: verify() judges the finished program, whoever made
+// it.
 #pragma once
 
 #include <string>
@@ -12,8 +13,8 @@ class Builder {
   Builder(std::string name, std::int64_t vocab);
 
   // Tensors, by index. `layer` stacks tensors of one name in files.
-  int matrix(std::string name, int layer, std::int64_t rows, std::int64_t cols);      // starts as noise
-  int vector(std::string name, int layer, std::int64_t width, int initial);           // starts as a constant
+  int matrix(std::string name, int layer, std::int64_t rows, std::int64_t cols);  // starts as noise
+  int vector(std::string name, int layer, std::int64_t width, int initial);       // starts as a constant
 
   // A state's slot for reading; set_state names what it becomes after the token.
   int state(std::string name, std::int64_t width);

@@ -26,9 +26,9 @@ std::string print_instruction(const Program& program, int index) {
 }
 
 std::string print_program(const Program& program) {
-  std::string text = fmt::format("program {} vocab {}: {} parameters, {} states, {} multiplies per token\n",
-                                 program.name, program.vocab, program.parameters(), program.state_width(),
-                                 program.multiplies());
+  std::string text =
+      fmt::format("program {} vocab {}: {} parameters, {} states, {} multiplies per token\n", program.name,
+                  program.vocab, program.parameters(), program.state_width(), program.multiplies());
   for (const TensorSpec& tensor : program.tensors) {
     text += fmt::format("tensor {} int8[{}][{}] starts as {}\n", tensor.label(), tensor.rows, tensor.cols,
                         tensor.initial == TensorSpec::kNoise ? "noise" : std::to_string(tensor.initial));
@@ -44,8 +44,10 @@ std::string print_program(const Program& program) {
 
 std::string ops_markdown() {
   std::string text =
-      "# Ops\n\nMade from the list in `src/program/ops.h` by `clutch info --ops`; a test holds this page against it.\n\n"
-      "`x`, `y`, `z` are the slots read, in order; `W` is a matrix [N][K] and `w` a vector [N], as the member sees\n"
+      "# Ops\n\nMade from the list in `src/program/ops.h` by `clutch info --ops`; a test holds this page "
+      "against it.\n\n"
+      "`x`, `y`, `z` are the slots read, in order; `W` is a matrix [N][K] and `w` a vector [N], as the "
+      "member sees\n"
       "them, that is perturbed (NUMERICS.md). `//` divides rounding down; `clip` limits to [-127, 127].\n\n"
       "| op | slots read | tensor | attributes | value of element n |\n|---|---|---|---|---|\n";
   for (const OpInfo& op : kOps) {
@@ -53,7 +55,10 @@ std::string ops_markdown() {
                          : op.tensor == TensorKind::kVector ? "vector"
                                                             : "";
     text += fmt::format("| `{}` | {} | {} | {} | `{}` |\n", op.name, op.slots_read, tensor,
-                        op.has_divisor ? "divisor" : op.has_rounding ? "rounding" : "", op.formula);
+                        op.has_divisor    ? "divisor"
+                        : op.has_rounding ? "rounding"
+                                          : "",
+                        op.formula);
   }
   return text;
 }

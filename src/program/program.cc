@@ -38,8 +38,9 @@ Weights initial_weights(const Program& program, std::uint64_t seed) {
     const TensorSpec& tensor = program.tensors[t];
     auto& values = weights.emplace_back(tensor.size(), static_cast<std::int8_t>(tensor.initial));
     if (tensor.initial != TensorSpec::kNoise) continue;
-    exact::fill_noise({.seed = seed, .tensor = static_cast<std::uint16_t>(t), .role = exact::NoiseRole::kInitial},
-                      0, static_cast<std::uint32_t>(values.size()), values.data());
+    exact::fill_noise(
+        {.seed = seed, .tensor = static_cast<std::uint16_t>(t), .role = exact::NoiseRole::kInitial}, 0,
+        static_cast<std::uint32_t>(values.size()), values.data());
   }
   return weights;
 }

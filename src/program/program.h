@@ -1,6 +1,6 @@
 // A model as a program: integer instructions over named slots, run once per token for every member of the
-// population. It holds no loops over members, no device code and no arithmetic of its own; a backend interprets
-// it. models/ builds programs, verify.h says which are legal, docs/NUMERICS.md what they compute.
+// population. It holds no loops over members, no device code and no arithmetic of its own; a backend
+// interprets it. models/ builds programs, verify.h says which are legal, docs/NUMERICS.md what they compute.
 #pragma once
 
 #include <array>
@@ -52,7 +52,7 @@ struct Instruction {
   int dst = kNothing;
   std::array<int, 3> in{kNothing, kNothing, kNothing};  // slots; as many as the op reads
   int tensor = kNothing;
-  std::int64_t divisor = 1;  // matmul
+  std::int64_t divisor = 1;                            // matmul
   exact::Rounding rounding = exact::Rounding::kFloor;  // norm
 };
 
@@ -73,7 +73,8 @@ struct Program {
 // Weights on the host: per tensor of the program, row-major.
 using Weights = std::vector<std::vector<std::int8_t>>;
 
-// The starting weights of a seed: noise of role kInitial with the seed's key (epoch and pair 0), or constants.
+// The starting weights of a seed: noise of role kInitial with the seed's key (epoch and pair 0), or
+// constants.
 Weights initial_weights(const Program& program, std::uint64_t seed);
 
 // Σ over tensors of exact::digest_tensor, modulo 2^64.

@@ -9,9 +9,9 @@
 namespace clutch {
 namespace {
 
-constexpr std::int64_t kMaxWidth = 1 << 20;          // keeps every product below within 2^62
-constexpr std::int64_t kMaxTensorSize = 1LL << 31;   // noise and digests index elements with 32 bits
-constexpr std::int64_t kMaxTensors = 65536;          // a noise key has 16 bits for the tensor
+constexpr std::int64_t kMaxWidth = 1 << 20;         // keeps every product below within 2^62
+constexpr std::int64_t kMaxTensorSize = 1LL << 31;  // noise and digests index elements with 32 bits
+constexpr std::int64_t kMaxTensors = 65536;         // a noise key has 16 bits for the tensor
 constexpr std::int64_t kAccumulatorLimit = (1LL << 31) - 1;
 constexpr std::int64_t kNoiseProduct = exact::kNoiseMax * exact::kNoiseMax;
 
@@ -42,7 +42,8 @@ class Verifier {
  private:
   Status check_header() const {
     if (noise_.rank < 1 || noise_.rank > kMaxRank) {
-      return fail("--rank", fmt::format("{} is outside 1..{}", noise_.rank, kMaxRank), "rank 1 is the default");
+      return fail("--rank", fmt::format("{} is outside 1..{}", noise_.rank, kMaxRank),
+                  "rank 1 is the default");
     }
     if (noise_.sigma_shift < 0 || noise_.sigma_shift > kMaxSigmaShift) {
       return fail("--sigma-shift", fmt::format("{} is outside 0..{}", noise_.sigma_shift, kMaxSigmaShift),
@@ -63,8 +64,8 @@ class Verifier {
     for (const TensorSpec& tensor : program_.tensors) {
       const bool sized = tensor.rows >= 1 && tensor.rows <= kMaxWidth && tensor.cols >= 1 &&
                          tensor.cols <= kMaxWidth && tensor.size() <= kMaxTensorSize;
-      const bool shaped = tensor.kind == TensorKind::kMatrix ||
-                          (tensor.kind == TensorKind::kVector && tensor.cols == 1);
+      const bool shaped =
+          tensor.kind == TensorKind::kMatrix || (tensor.kind == TensorKind::kVector && tensor.cols == 1);
       if (!sized || !shaped) {
         return fail(tensor.label(), fmt::format("impossible shape [{}][{}]", tensor.rows, tensor.cols),
                     "choose a width of at least 1 (--dim)");
@@ -117,19 +118,23 @@ class Verifier {
       const bool embed = instruction.op == Op::embed;
       const std::int64_t reads = embed ? program_.vocab : width(instruction.in[0]);
       if ((embed ? matrix.rows : matrix.cols) != reads || (embed ? matrix.cols : matrix.rows) != out) {
-        return fail(where_, fmt::format("widths {} -> {} do not fit the matrix [{}][{}]", reads, out, matrix.rows,
-                                        matrix.cols), "matrices are [out][in]; an embedding is [vocab][width]");
+        return fail(where_,
+                    fmt::format("widths {} -> {} do not fit the matrix [{}][{}]", reads, out, matrix.rows,
+                                matrix.cols),
+                    "matrices are [out][in]; an embedding is [vocab][width]");
       }
     } else {
       for (int i = 0; i < info(instruction.op).slots_read; ++i) {
-        if (width(instruction.in[i]) != out) return fail(where_, "operands differ in width", "make them equal");
+        if (width(instruction.in[i]) != out)
+          return fail(where_, "operands differ in width", "make them equal");
       }
       if (instruction.tensor != kNothing && program_.tensors[instruction.tensor].rows != out) {
         return fail(where_, "the vector differs in width", "make it as wide as the slot");
       }
     }
     if (instruction.divisor < 1 || instruction.divisor > (1 << 20)) {
-      return fail(where_, fmt::format("divisor {} is outside 1..2^20", instruction.divisor), "see docs/OPS.md");
+      return fail(where_, fmt::format("divisor {} is outside 1..2^20", instruction.divisor),
+                  "see docs/OPS.md");
     }
     return {};
   }
@@ -151,20 +156,33 @@ class Verifier {
         bounds.accumulator = cols * kC * kC + exact::shift_floor(bounds.perturbation, shift) + 1;
         break;
       }
-      case Op::norm: bounds.accumulator = std::max(kC * kC, kC * width(instruction.dst)); break;
-      case Op::add: bounds.accumulator = 2 * kC; break;
-      case Op::add_bias: bounds.accumulator = 3 * kC; break;
-      case Op::gate: bounds.accumulator = 2 * kC * kC; break;
-      case Op::mix: bounds.accumulator = 4 * kC * kC; break;
-      case Op::relu: bounds.accumulator = kC; break;
+      case Op::norm:
+        bounds.accumulator = std::max(kC * kC, kC * width(instruction.dst));
+        break;
+      case Op::add:
+        bounds.accumulator = 2 * kC;
+        break;
+      case Op::add_bias:
+        bounds.accumulator = 3 * kC;
+        break;
+      case Op::gate:
+        bounds.accumulator = 2 * kC * kC;
+        break;
+      case Op::mix:
+        bounds.accumulator = 4 * kC * kC;
+        break;
+      case Op::relu:
+        bounds.accumulator = kC;
+        break;
     }
     return bounds;
   }
 
   Status check_bounds(const Bounds& bounds) const {
     if (bounds.accumulator > kAccumulatorLimit || bounds.projection > kAccumulatorLimit) {
-      return fail(where_, fmt::format("a sum could reach {}, over the accumulator's {}",
-                                      std::max(bounds.accumulator, bounds.projection), kAccumulatorLimit),
+      return fail(where_,
+                  fmt::format("a sum could reach {}, over the accumulator's {}",
+                              std::max(bounds.accumulator, bounds.projection), kAccumulatorLimit),
                   "use a smaller width or rank, or a larger sigma-shift");
     }
     return {};

@@ -1,6 +1,6 @@
-// Every backend of this machine against the reference interpreter: random programs, weights, text and states, through
-// evaluation with and without noise, updates and traces. Equality is of every byte. A failure prints its seed;
-// CLUTCH_TEST_SEED=<seed> repeats just that case, CLUTCH_TEST_CASES=<n> runs more.
+// Every backend of this machine against the reference interpreter: random programs, weights, text and states,
+// through evaluation with and without noise, updates and traces. Equality is of every byte. A failure prints
+// its seed; CLUTCH_TEST_SEED=<seed> repeats just that case, CLUTCH_TEST_CASES=<n> runs more.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -50,8 +50,10 @@ struct Outcome {
 void evaluate(Backend& backend, const Case& c, Random& random, bool noisy, States& states, Outcome& outcome) {
   const auto text = testing::random_text(random, std::size_t{c.streams} * (c.length + 1), c.program.vocab);
   std::vector<std::uint32_t> stream_of;
-  for (std::uint32_t m = 0; m < c.members; ++m) stream_of.push_back(static_cast<std::uint32_t>(random.in(0, c.streams - 1)));
-  EvaluateRequest request{.noise = {}, .length = c.length, .text = text, .stream_of = stream_of, .states = &states};
+  for (std::uint32_t m = 0; m < c.members; ++m)
+    stream_of.push_back(static_cast<std::uint32_t>(random.in(0, c.streams - 1)));
+  EvaluateRequest request{
+      .noise = {}, .length = c.length, .text = text, .stream_of = stream_of, .states = &states};
   const auto first_pair = static_cast<std::uint32_t>(random.in(0, 1000));
   if (noisy) request.noise = NoiseSource{.seed = c.seed * 77, .epoch = 3, .first_pair = first_pair};
 
@@ -69,9 +71,12 @@ void evaluate(Backend& backend, const Case& c, Random& random, bool noisy, State
 
 void update(Backend& backend, const Case& c, Random& random, Outcome& outcome) {
   std::vector<std::int8_t> fitness(random.in(1, 30));
-  for (auto& f : fitness) f = static_cast<std::int8_t>(random.chance(50) ? random.in(-1, 1) : random.in(-127, 127));
-  const UpdateRequest request{.noise = {.seed = c.seed, .epoch = 9}, .fitness = fitness,
-                              .matrix_threshold = random.in(0, 2000), .vector_threshold = random.in(0, 2000)};
+  for (auto& f : fitness)
+    f = static_cast<std::int8_t>(random.chance(50) ? random.in(-1, 1) : random.in(-127, 127));
+  const UpdateRequest request{.noise = {.seed = c.seed, .epoch = 9},
+                              .fitness = fitness,
+                              .matrix_threshold = random.in(0, 2000),
+                              .vector_threshold = random.in(0, 2000)};
   auto result = backend.update(request);
   ASSERT_TRUE(result.ok());
   outcome.moved_and_digests.push_back(result.value().moved);
@@ -87,7 +92,8 @@ Outcome run(const std::string& backend_name, int threads, const Case& c) {
   EXPECT_TRUE(backend.load(c.program, c.noise, c.weights).ok());
   auto states = backend.new_states(c.members);
   EXPECT_TRUE(states.ok());
-  outcome.states = testing::random_states(random, c.members * static_cast<std::size_t>(c.program.state_width()));
+  outcome.states =
+      testing::random_states(random, c.members * static_cast<std::size_t>(c.program.state_width()));
   states.value()->write(outcome.states);
   for (int round = 0; round < 2; ++round) {
     evaluate(backend, c, random, true, *states.value(), outcome);
@@ -134,11 +140,12 @@ std::vector<std::string> runnable_backends() {
   return names;
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, Conformance, ::testing::ValuesIn(runnable_backends()), [](const auto& test) {
-  std::string name = test.param;
-  for (char& letter : name) letter = letter == ':' ? '_' : letter;
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(Backends, Conformance, ::testing::ValuesIn(runnable_backends()),
+                         [](const auto& test) {
+                           std::string name = test.param;
+                           for (char& letter : name) letter = letter == ':' ? '_' : letter;
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace clutch

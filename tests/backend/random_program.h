@@ -1,5 +1,5 @@
-// Random legal programs, weights, text and states for conformance tests: a pure function of a seed, which every
-// test prints.
+// Random legal programs, weights, text and states for conformance tests: a pure function of a seed, which
+// every test prints.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -70,17 +70,29 @@ inline Program random_program(Random& random, std::int64_t vocab) {
       case 1: {
         const std::int64_t out = random.chance(50) ? w : random_width(random);
         known.push_back({b.matmul(name("matmul"), x.slot, b.matrix(name("W"), TensorSpec::kUnstacked, out, w),
-                                  random.chance(50) ? 1 << random.in(0, 10) : random.in(1, 3000)), out});
+                                  random.chance(50) ? 1 << random.in(0, 10) : random.in(1, 3000)),
+                         out});
         break;
       }
-      case 2: known.push_back({b.norm(name("norm"), x.slot, b.vector(name("g"), -1, w, constant), rounding), w}); break;
-      case 3: known.push_back({b.add(name("add"), x.slot, pick_width(w)), w}); break;
-      case 4:
-        known.push_back({b.add_bias(name("bias"), x.slot, pick_width(w), b.vector(name("b"), -1, w, constant)), w});
+      case 2:
+        known.push_back({b.norm(name("norm"), x.slot, b.vector(name("g"), -1, w, constant), rounding), w});
         break;
-      case 5: known.push_back({b.gate(name("gate"), x.slot, pick_width(w)), w}); break;
-      case 6: known.push_back({b.mix(name("mix"), x.slot, pick_width(w), pick_width(w)), w}); break;
-      case 7: known.push_back({b.relu(name("relu"), x.slot), w}); break;
+      case 3:
+        known.push_back({b.add(name("add"), x.slot, pick_width(w)), w});
+        break;
+      case 4:
+        known.push_back(
+            {b.add_bias(name("bias"), x.slot, pick_width(w), b.vector(name("b"), -1, w, constant)), w});
+        break;
+      case 5:
+        known.push_back({b.gate(name("gate"), x.slot, pick_width(w)), w});
+        break;
+      case 6:
+        known.push_back({b.mix(name("mix"), x.slot, pick_width(w), pick_width(w)), w});
+        break;
+      case 7:
+        known.push_back({b.relu(name("relu"), x.slot), w});
+        break;
     }
   }
   const std::size_t first_result = states.size();
@@ -90,13 +102,16 @@ inline Program random_program(Random& random, std::int64_t vocab) {
       if (known[i].width == state.width) fit.push_back(known[i].slot);
     }
     if (fit.empty()) {
-      const Known x = known[random.in(static_cast<std::int64_t>(first_result), static_cast<std::int64_t>(known.size()) - 1)];
-      fit.push_back(b.matmul(name("matmul"), x.slot, b.matrix(name("W"), TensorSpec::kUnstacked, state.width, x.width), 64));
+      const Known x = known[random.in(static_cast<std::int64_t>(first_result),
+                                      static_cast<std::int64_t>(known.size()) - 1)];
+      fit.push_back(b.matmul(name("matmul"), x.slot,
+                             b.matrix(name("W"), TensorSpec::kUnstacked, state.width, x.width), 64));
     }
     b.set_state(state.slot, fit[random.in(0, static_cast<std::int64_t>(fit.size()) - 1)]);
   }
   const Known last = known.back();
-  return b.finish(b.matmul("logits", last.slot, b.matrix("head", TensorSpec::kUnstacked, vocab, last.width), random.in(1, 400)));
+  return b.finish(b.matmul("logits", last.slot, b.matrix("head", TensorSpec::kUnstacked, vocab, last.width),
+                           random.in(1, 400)));
 }
 
 // Weights over the whole range, extremes included more often than chance would have it.
@@ -121,7 +136,8 @@ inline std::vector<std::int8_t> random_states(Random& random, std::size_t count)
 // Tokens with a document start now and then.
 inline std::vector<std::uint16_t> random_text(Random& random, std::size_t count, std::int64_t vocab) {
   std::vector<std::uint16_t> text(count);
-  for (auto& token : text) token = static_cast<std::uint16_t>(random.chance(10) ? 0 : random.in(0, vocab - 1));
+  for (auto& token : text)
+    token = static_cast<std::uint16_t>(random.chance(10) ? 0 : random.in(0, vocab - 1));
   return text;
 }
 

@@ -68,6 +68,14 @@ TEST(ReadFile, StopsAtTheLimit) {
             "/dev/zero: has more than 3145728 bytes, the limit here; use a smaller file");
 }
 
+TEST(ReadFile, RefusesAHugeFileUnread) {
+  const TempFolder folder;
+  ASSERT_TRUE(write_file_atomically(folder / "f", "").ok());
+  constexpr std::uint64_t kTerabyte = std::uint64_t{1} << 40;
+  std::filesystem::resize_file(folder / "f", kTerabyte);  // a hole: takes no space
+  EXPECT_FALSE(read_file(folder / "f", kTerabyte - 1).ok());
+}
+
 TEST(ReadFile, ReadsAPipe) {
   const TempFolder folder;
   const std::string path = folder / "pipe";
@@ -97,6 +105,8 @@ TEST(InputFile, KnowsTheSizeOfRegularFilesOnly) {
   EXPECT_EQ(InputFile::open(folder / "f").value().size_bytes().value(), 5u);
   EXPECT_EQ(InputFile::open("/dev/null").value().size_bytes().status().message(),
             "/dev/null: is a pipe or a device, whose size is unknown; save it to a file first");
+  EXPECT_EQ(InputFile::open(folder.path()).value().size_bytes().status().message(),
+            folder.path() + ": cannot read it: Is a directory; name a file, not a folder");
 }
 
 TEST(WriteFile, JoinsPiecesAndLeavesNoTemporary) {
@@ -131,8 +141,11 @@ TEST(WriteFile, RefusesWhatIsNoFile) {
   const TempFolder folder;
   EXPECT_EQ(write_file_atomically(folder.path(), "x").message(),
             folder.path() + ": exists and is not a regular file; choose another path");
-  EXPECT_EQ(write_file_atomically("/dev/null", "x").message(),
-            "/dev/null: exists and is not a regular file; choose another path");
+  const std::string pipe = folder / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_EQ(write_file_atomically(pipe, "x").message(),
+            pipe + ": exists and is not a regular file; choose another path");
+  EXPECT_TRUE(std::filesystem::is_fifo(pipe));
   EXPECT_EQ(
       write_file_atomically(folder / "none/f", "x").message(),
       folder / "none/f" + ": cannot write it: No such file or directory; check the path; folders must exist");

@@ -14,8 +14,8 @@ namespace clutch {
 namespace cpu {
 namespace {
 
-constexpr std::uint32_t kTileMembers = 16;            // enough rows for the products between states
-constexpr std::int64_t kTileBytes = 1 << 20;          // a chunk's slots stay in a core's second-level cache
+constexpr std::uint32_t kTileMembers = 16;    // enough rows for the products between states
+constexpr std::int64_t kTileBytes = 1 << 20;  // a chunk's slots stay in a core's second-level cache
 
 class CpuBackend : public Backend {
  public:
@@ -55,7 +55,9 @@ class CpuBackend : public Backend {
     return {};
   }
 
-  Result<UpdateResult> update(const UpdateRequest& request) override { return cpu::update(*model_, request, pool_); }
+  Result<UpdateResult> update(const UpdateRequest& request) override {
+    return cpu::update(*model_, request, pool_);
+  }
 
   Status read_weights(Weights& out) const override {
     out = model_->weights;
@@ -74,7 +76,8 @@ class CpuBackend : public Backend {
     }
     std::vector<std::int64_t> losses(request.members());
     TileEvaluator evaluator(*model_, tile_shape(unit, request.length));
-    evaluator.run(request, {.losses = losses, .logits = {}}, first, unit, copy.data(), &buffer, member - first);
+    evaluator.run(request, {.losses = losses, .logits = {}}, first, unit, copy.data(), &buffer,
+                  member - first);
     for (std::uint32_t t = 0; t < request.length; ++t) {
       for (std::uint32_t i = 0; i < buffer.size(); ++i) {
         const std::int64_t width = program.slots[program.instructions[i].dst].width;

@@ -8,8 +8,8 @@
 
 namespace clutch {
 
-// `isa` names a table of kernels ("scalar"); empty takes the fastest that this machine has. threads >= 1. Fails,
-// listing those present, where the name is unknown or absent here.
+// `isa` names a table of kernels ("scalar"); empty takes the fastest that this machine has. threads >= 1.
+// Fails, listing those present, where the name is unknown or absent here.
 Result<std::unique_ptr<Backend>> make_cpu_backend(const std::string& isa, int threads);
 
 }  // namespace clutch

@@ -23,7 +23,8 @@ const char* missing_avx512vnni() {
 constexpr Isa kList[] = {
     {"scalar", "portable C++, threads", nothing, scalar_kernels},
 #if defined(__x86_64__)
-    {"avx512vnni", "64-byte vectors, four products of bytes in one instruction", missing_avx512vnni, avx512vnni_kernels},
+    {"avx512vnni", "64-byte vectors, four products of bytes in one instruction", missing_avx512vnni,
+     avx512vnni_kernels},
 #endif
 };
 
@@ -39,7 +40,8 @@ Result<const Kernels*> find_kernels(const std::string& isa) {
     if (runs) present += (present.empty() ? "cpu:" : ", cpu:") + std::string(entry.name);
     if (runs && (isa.empty() || isa == entry.name)) fastest = &entry.kernels();
   }
-  if (fastest == nullptr) return fail("--backend", fmt::format("'cpu:{}' is not here", isa), "this machine has: " + present);
+  if (fastest == nullptr)
+    return fail("--backend", fmt::format("'cpu:{}' is not here", isa), "this machine has: " + present);
   return fastest;
 }
 

@@ -10,9 +10,9 @@
 namespace clutch::cpu {
 
 struct Isa {
-  const char* name;           // "avx2"
+  const char* name;  // "avx2"
   const char* summary;
-  const char* (*missing)();   // the processor's feature that is not there; empty where all are
+  const char* (*missing)();  // the processor's feature that is not there; empty where all are
   const Kernels& (*kernels)();
 };
 

@@ -1,8 +1,10 @@
-// What an instruction set provides: one table of functions over plain pointers, filled by one translation unit
-// per instruction set (isa/). The evaluator above decides which rows, weights and noise; a kernel computes rows.
+// What an instruction set provides: one table of functions over plain pointers, filled by one translation
+// unit per instruction set (isa/). The evaluator above decides which rows, weights and noise; a kernel
+// computes rows.
 //
-// A row is one slot of one token of one member: int8, padded with zeros to a multiple of kPad. A call covers some
-// members and some tokens: `members` times `tokens` rows, a member's own noise and vectors shared by its tokens.
+// A row is one slot of one token of one member: int8, padded with zeros to a multiple of kPad. A call covers
+// some members and some tokens: `members` times `tokens` rows, a member's own noise and vectors shared by its
+// tokens.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +25,9 @@ template <class T>
 struct RowsOf {
   T* data;
   std::ptrdiff_t member_step, token_step;
-  T* row(std::int64_t member, std::int64_t token) const { return data + member * member_step + token * token_step; }
+  T* row(std::int64_t member, std::int64_t token) const {
+    return data + member * member_step + token * token_step;
+  }
 };
 using RowsIn = RowsOf<const std::int8_t>;
 using RowsOut = RowsOf<std::int8_t>;
@@ -35,31 +39,32 @@ struct MatrixNoise {
   int sign;              // +1 or -1
 };
 
-// Division of any value by a constant, rounding down, for results to be clipped to [-127, 127]: first an exact shift
-// by `shift`, then, with v the shifted value limited to ±128·divisor, floor(v / divisor) + 128 =
-// ((v + 128·divisor)·multiplier) >> bits. Exact, as 256·divisor² < 2^bits and multiplier = floor(2^bits / divisor) + 1
-// exceeds the real reciprocal by less than divisor / 2^bits in all. At least 16 bits; where the odd divisor is below
-// 128, the multiplier fits 16 bits too (2^bits / divisor <= 2^10 · 2^floor(log2 divisor)).
+// Division of any value by a constant, rounding down, for results to be clipped to [-127, 127]: first an
+// exact shift by `shift`, then, with v the shifted value limited to ±128·divisor, floor(v / divisor) + 128 =
+// ((v + 128·divisor)·multiplier) >> bits. Exact, as 256·divisor² < 2^bits and multiplier = floor(2^bits /
+// divisor) + 1 exceeds the real reciprocal by less than divisor / 2^bits in all. At least 16 bits; where the
+// odd divisor is below 128, the multiplier fits 16 bits too (2^bits / divisor <= 2^10 · 2^floor(log2
+// divisor)).
 struct Divider {
-  int shift;                 // the power of two in the whole divisor
-  std::int64_t divisor;      // the odd rest; 1 needs no multiplication
+  int shift;             // the power of two in the whole divisor
+  std::int64_t divisor;  // the odd rest; 1 needs no multiplication
   std::uint64_t multiplier;
   int bits;
 };
 Divider make_divider(std::int64_t divisor);
 
 struct MatmulTask {
-  const void* packed;        // by pack()
-  std::int64_t n, k;         // padded
+  const void* packed;  // by pack()
+  std::int64_t n, k;   // padded
   std::int64_t members, tokens;
-  RowsIn x;                  // rows of k
-  RowsOut y;                 // rows of n
+  RowsIn x;   // rows of k
+  RowsOut y;  // rows of n
   Divider divider;
   const MatrixNoise* noise;  // null: none; else [members]
   int rank;
   int noise_shift;
   std::int64_t largest_sum, largest_projection, largest_perturbation;  // Bounds of the instruction
-  void* scratch;             // of scratch_bytes(n, k, members · tokens, rank)
+  void* scratch;  // of scratch_bytes(n, k, members · tokens, rank)
 };
 
 // Element-wise ops with up to three slots and a vector.
@@ -68,7 +73,7 @@ struct RowTask {
   std::int64_t members, tokens;
   RowsIn x, y, z;
   RowsOut out;
-  RowsIn vector;       // the member's own vector
+  RowsIn vector;  // the member's own vector
 };
 
 struct NormTask {
@@ -79,30 +84,30 @@ struct NormTask {
 
 // Rows of a table for the tokens of one member.
 struct EmbedTask {
-  std::int64_t width;          // padded
+  std::int64_t width;  // padded
   std::int64_t count;
-  const std::int8_t* table;    // [vocab][width]
+  const std::int8_t* table;     // [vocab][width]
   const std::uint16_t* tokens;  // [count]
-  std::int8_t* out;            // [count][width]
-  const MatrixNoise* noise;    // null: none
-  std::int64_t a_step;         // from component to component of noise->a
+  std::int8_t* out;             // [count][width]
+  const MatrixNoise* noise;     // null: none
+  std::int64_t a_step;          // from component to component of noise->a
   int rank;
   int noise_shift;
 };
 
-// Votes of some terms (pairs times components) on rows [0, rows) of a matrix, and what follows from them. With
-// x = f·A cut into low + 128·high, both int8, V[n][k] = Σ_term x[n][term] · b[term][k]; after the last terms a weight
-// with |V| > threshold moves by sign(V), clipped.
+// Votes of some terms (pairs times components) on rows [0, rows) of a matrix, and what follows from them.
+// With x = f·A cut into low + 128·high, both int8, V[n][k] = Σ_term x[n][term] · b[term][k]; after the last
+// terms a weight with |V| > threshold moves by sign(V), clipped.
 struct VoteTask {
-  std::int8_t* weights;          // [rows][cols]
+  std::int8_t* weights;  // [rows][cols]
   std::int64_t rows, cols;
-  std::int64_t terms;            // padded to kPad
+  std::int64_t terms;             // padded to kPad
   const std::int8_t *low, *high;  // [rows][terms]; high is null where every f·A is an int8 already
-  const void* packed_b;          // by pack_terms()
-  std::int32_t* sums;            // [rows][cols padded], in the kernel's own order, from call to call; null: one call
-  bool first, last;              // of the calls: sums need not be read, moves are due
-  std::int32_t threshold;        // >= 0
-  void* scratch;                 // of scratch_bytes(cols padded, terms, rows, 1)
+  const void* packed_b;           // by pack_terms()
+  std::int32_t* sums;  // [rows][cols padded], in the kernel's own order, from call to call; null: one call
+  bool first, last;    // of the calls: sums need not be read, moves are due
+  std::int32_t threshold;  // >= 0
+  void* scratch;           // of scratch_bytes(cols padded, terms, rows, 1)
 };
 
 struct Kernels {
@@ -110,7 +115,8 @@ struct Kernels {
 
   std::size_t (*packed_bytes)(std::int64_t n, std::int64_t k);
   // weights [rows][cols] into packed [n][k] (n, k padded): the band of rows [band · kPad, (band + 1) · kPad).
-  void (*pack)(const std::int8_t* weights, std::int64_t rows, std::int64_t cols, std::int64_t band, void* packed);
+  void (*pack)(const std::int8_t* weights, std::int64_t rows, std::int64_t cols, std::int64_t band,
+               void* packed);
   std::size_t (*scratch_bytes)(std::int64_t n, std::int64_t k, std::int64_t rows, int rank);
   void (*matmul)(const MatmulTask& task);
   void (*norm)(const NormTask& task);
@@ -121,10 +127,12 @@ struct Kernels {
   void (*mix)(const RowTask& task);
   void (*relu)(const RowTask& task);
   // The loss of each row's target, added up. logits [rows][vocab padded].
-  std::int64_t (*loss)(const std::int8_t* logits, std::int64_t rows, std::int64_t vocab, const std::uint16_t* targets);
+  std::int64_t (*loss)(const std::int8_t* logits, std::int64_t rows, std::int64_t vocab,
+                       const std::uint16_t* targets);
   // exact::fill_noise; `first` is a multiple of kPad.
   void (*fill_noise)(const exact::NoiseKey& key, std::uint32_t first, std::uint32_t count, std::int8_t* out);
-  // b [terms][kPad] (terms padded) as a band of weights of a product over terms: of packed_bytes(kPad, terms).
+  // b [terms][kPad] (terms padded) as a band of weights of a product over terms: of packed_bytes(kPad,
+  // terms).
   void (*pack_terms)(const std::int8_t* b, std::int64_t terms, void* packed);
   std::int64_t (*vote)(const VoteTask& task);  // returns how many weights changed
 };

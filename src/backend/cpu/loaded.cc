@@ -5,10 +5,15 @@
 
 namespace clutch::cpu {
 
-LoadedModel::LoadedModel(const Program& the_program, const NoiseShape& the_shape, std::vector<Bounds> the_bounds,
-                         const Weights& the_weights, const Kernels& the_kernels)
-    : program(the_program), shape(the_shape), bounds(std::move(the_bounds)), kernels(the_kernels),
-      schedule(make_schedule(the_program)), weights(the_weights) {
+LoadedModel::LoadedModel(const Program& the_program, const NoiseShape& the_shape,
+                         std::vector<Bounds> the_bounds, const Weights& the_weights,
+                         const Kernels& the_kernels)
+    : program(the_program),
+      shape(the_shape),
+      bounds(std::move(the_bounds)),
+      kernels(the_kernels),
+      schedule(make_schedule(the_program)),
+      weights(the_weights) {
   const std::size_t tensors = program.tensors.size();
   packed.resize(tensors);
   plain.resize(tensors);
@@ -33,7 +38,8 @@ LoadedModel::LoadedModel(const Program& the_program, const NoiseShape& the_shape
     if (instruction.op == Op::embed) plain[instruction.tensor].resize(tensor.rows * k);
   }
   for (std::size_t t = 0; t < tensors; ++t) {
-    for (std::int64_t band = 0; band * kPad < program.tensors[t].rows; ++band) pack(static_cast<int>(t), band);
+    for (std::int64_t band = 0; band * kPad < program.tensors[t].rows; ++band)
+      pack(static_cast<int>(t), band);
   }
   std::int64_t place = 0;
   for (const State& state : program.states) {
@@ -54,12 +60,13 @@ void LoadedModel::pack(int tensor, std::int64_t band) {
   }
 }
 
-void fill_pair_noise(const LoadedModel& model, const NoiseSource& noise, std::uint32_t pair, std::int8_t* out) {
+void fill_pair_noise(const LoadedModel& model, const NoiseSource& noise, std::uint32_t pair,
+                     std::int8_t* out) {
   for (std::size_t t = 0; t < model.program.tensors.size(); ++t) {
     const TensorSpec& tensor = model.program.tensors[t];
     const bool vector = tensor.kind == TensorKind::kVector;
-    exact::NoiseKey key{.seed = noise.seed, .epoch = noise.epoch, .pair = pair,
-                        .tensor = static_cast<std::uint16_t>(t)};
+    exact::NoiseKey key{
+        .seed = noise.seed, .epoch = noise.epoch, .pair = pair, .tensor = static_cast<std::uint16_t>(t)};
     const std::int64_t inputs = vector ? tensor.rows : tensor.cols;
     for (int j = 0; j < (vector ? 1 : model.shape.rank); ++j) {
       key.component = static_cast<std::uint8_t>(j);
@@ -67,7 +74,8 @@ void fill_pair_noise(const LoadedModel& model, const NoiseSource& noise, std::ui
       model.kernels.fill_noise(key, 0, static_cast<std::uint32_t>(tensor.rows),
                                out + model.places[t].a + j * padded(tensor.rows));
       key.role = exact::NoiseRole::kB;
-      model.kernels.fill_noise(key, 0, static_cast<std::uint32_t>(inputs), out + model.places[t].b + j * padded(inputs));
+      model.kernels.fill_noise(key, 0, static_cast<std::uint32_t>(inputs),
+                               out + model.places[t].b + j * padded(inputs));
     }
   }
 }

@@ -1,5 +1,5 @@
-// A program made ready for the CPU: schedule, weights as the kernels want them, and where noise lives. Shared by all
-// threads; changed only by load and update.
+// A program made ready for the CPU: schedule, weights as the kernels want them, and where noise lives. Shared
+// by all threads; changed only by load and update.
 #pragma once
 
 #include <cstdint>
@@ -12,10 +12,12 @@
 
 namespace clutch::cpu {
 
-// Where one tensor's noise lies in a pair's block of noise_bytes, and its perturbed vector in a member's block.
+// Where one tensor's noise lies in a pair's block of noise_bytes, and its perturbed vector in a member's
+// block.
 struct NoisePlace {
-  std::int64_t a = 0, b = 0;   // matrices: [rank][padded rows], [rank][padded cols]; vectors: [padded rows] each
-  std::int64_t vector = 0;     // vectors: [padded rows] of a member
+  std::int64_t a = 0,
+               b = 0;       // matrices: [rank][padded rows], [rank][padded cols]; vectors: [padded rows] each
+  std::int64_t vector = 0;  // vectors: [padded rows] of a member
 };
 
 struct LoadedModel {
@@ -30,17 +32,19 @@ struct LoadedModel {
   const std::vector<Bounds> bounds;  // by instruction
   const Kernels& kernels;
   const Schedule schedule;
-  std::vector<Divider> dividers;     // by instruction
-  Weights weights;                   // row-major, not padded
-  std::vector<AlignedVector<std::byte>> packed;         // by tensor; empty where no product uses it
-  std::vector<AlignedVector<std::int8_t>> plain;  // by tensor: vectors and embeddings, row-major, padded; else empty
-  std::vector<NoisePlace> places;    // by tensor
-  std::int64_t noise_bytes = 0;      // of a pair
-  std::int64_t vector_bytes = 0;     // of a member
+  std::vector<Divider> dividers;                 // by instruction
+  Weights weights;                               // row-major, not padded
+  std::vector<AlignedVector<std::byte>> packed;  // by tensor; empty where no product uses it
+  std::vector<AlignedVector<std::int8_t>>
+      plain;                               // by tensor: vectors and embeddings, row-major, padded; else empty
+  std::vector<NoisePlace> places;          // by tensor
+  std::int64_t noise_bytes = 0;            // of a pair
+  std::int64_t vector_bytes = 0;           // of a member
   std::vector<std::int64_t> state_places;  // by state, in a member's states
 };
 
 // Fills a pair's noise [noise_bytes]; the padding in between must be zero already and stays so.
-void fill_pair_noise(const LoadedModel& model, const NoiseSource& noise, std::uint32_t pair, std::int8_t* out);
+void fill_pair_noise(const LoadedModel& model, const NoiseSource& noise, std::uint32_t pair,
+                     std::int8_t* out);
 
 }  // namespace clutch::cpu

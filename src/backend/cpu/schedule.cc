@@ -28,8 +28,8 @@ class Graph {
     }
   }
 
-  // Strongly connected components in an order in which values come before their readers (Tarjan, SIAM J. Comput.
-  // 1972, finds them in the reverse).
+  // Strongly connected components in an order in which values come before their readers (Tarjan, SIAM J.
+  // Comput. 1972, finds them in the reverse).
   std::vector<std::vector<int>> components() {
     order_.assign(count_, 0);
     low_.assign(count_, 0);
@@ -101,9 +101,8 @@ std::vector<Group> make_groups(const Program& program) {
   for (std::vector<int>& component : graph.components()) {
     const bool loop = component.size() > 1;  // a state is never its own writer, so a loop has two nodes
     // Within a loop a token's states are read first, then its instructions run in program order.
-    std::sort(component.begin(), component.end(), [&](int a, int b) {
-      return std::pair(a < instructions, a) < std::pair(b < instructions, b);
-    });
+    std::sort(component.begin(), component.end(),
+              [&](int a, int b) { return std::pair(a < instructions, a) < std::pair(b < instructions, b); });
     if (loop || groups.empty() || groups.back().token_by_token) groups.push_back({loop, {}});
     for (const int index : component) groups.back().nodes.push_back(graph.node(index));
   }
@@ -111,7 +110,8 @@ std::vector<Group> make_groups(const Program& program) {
 }
 
 int written_slot(const Program& program, const Node& node) {
-  return node.instruction != kNothing ? program.instructions[node.instruction].dst : program.states[node.state].read;
+  return node.instruction != kNothing ? program.instructions[node.instruction].dst
+                                      : program.states[node.state].read;
 }
 
 // The nodes between which each slot must keep its place: from the node that writes it (for a loop, from the
@@ -158,7 +158,8 @@ Schedule make_schedule(const Program& program) {
     std::vector<std::pair<std::int64_t, std::int64_t>> taken;
     for (const int other : placed) {
       if (alive.first[other] <= alive.last[slot] && alive.first[slot] <= alive.last[other]) {
-        taken.emplace_back(schedule.offsets[other], schedule.offsets[other] + padded(program.slots[other].width));
+        taken.emplace_back(schedule.offsets[other],
+                           schedule.offsets[other] + padded(program.slots[other].width));
       }
     }
     std::sort(taken.begin(), taken.end());

@@ -1,6 +1,6 @@
-// From a program to an order of work over a chunk of tokens. The text is known in advance, so whatever does not
-// depend on a state can run for all tokens of a chunk at once; only instructions on a path from a state to its
-// own next value must go token by token. And where each slot lives in a chunk's scratch memory.
+// From a program to an order of work over a chunk of tokens. The text is known in advance, so whatever does
+// not depend on a state can run for all tokens of a chunk at once; only instructions on a path from a state
+// to its own next value must go token by token. And where each slot lives in a chunk's scratch memory.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +26,9 @@ struct Group {
 
 struct Schedule {
   std::vector<Group> groups;
-  std::vector<std::int64_t> offsets;  // by slot, into a row's scratch; slots that are never alive together share
-  std::int64_t row_bytes = 0;         // scratch of one token of one member
+  std::vector<std::int64_t>
+      offsets;                 // by slot, into a row's scratch; slots that are never alive together share
+  std::int64_t row_bytes = 0;  // scratch of one token of one member
 };
 
 // For a program that verify() accepts.

@@ -6,16 +6,20 @@
 namespace clutch::cpu {
 
 TileEvaluator::TileEvaluator(const LoadedModel& model, const TileShape& shape)
-    : model_(model), pitch_(shape.chunk | 1), capacity_(shape.members * pitch_),
+    : model_(model),
+      pitch_(shape.chunk | 1),
+      capacity_(shape.members * pitch_),
       slots_(model.schedule.row_bytes * capacity_),
-      noise_((shape.members + 1) / 2 * model.noise_bytes), vectors_(shape.members * model.vector_bytes),
+      noise_((shape.members + 1) / 2 * model.noise_bytes),
+      vectors_(shape.members * model.vector_bytes),
       matrix_noise_(model.program.tensors.size() * shape.members),
-      most_members_(shape.members), most_tokens_(shape.chunk) {
+      most_members_(shape.members),
+      most_tokens_(shape.chunk) {
   std::size_t bytes = 0;
   for (const Instruction& instruction : model.program.instructions) {
     if (instruction.op != Op::matmul) continue;
-    bytes = std::max(bytes, model.kernels.scratch_bytes(width(instruction.dst), width(instruction.in[0]), capacity_,
-                                                        model.shape.rank));
+    bytes = std::max(bytes, model.kernels.scratch_bytes(width(instruction.dst), width(instruction.in[0]),
+                                                        capacity_, model.shape.rank));
   }
   scratch_.resize(bytes);
 }
@@ -43,7 +47,8 @@ void TileEvaluator::make_noise() {
   for (std::uint32_t m = 0; m < count_; ++m) {
     const std::int8_t* block = noise_.data() + (m / 2) * model_.noise_bytes;
     if (m % 2 == 0) {
-      fill_pair_noise(model_, noise, noise.first_pair + (first_ + m) / 2, noise_.data() + (m / 2) * model_.noise_bytes);
+      fill_pair_noise(model_, noise, noise.first_pair + (first_ + m) / 2,
+                      noise_.data() + (m / 2) * model_.noise_bytes);
     }
     for (std::size_t t = 0; t < model_.places.size(); ++t) {
       matrix_noise_[t * most_members_ + m] = {block + model_.places[t].a, block + model_.places[t].b,
@@ -103,7 +108,8 @@ RowsIn TileEvaluator::vector(int tensor) const {
 }
 
 const std::uint16_t* TileEvaluator::text(std::uint32_t m) const {
-  return request_->text.data() + std::size_t{request_->stream_of[first_ + m]} * (request_->length + 1) + begin_;
+  return request_->text.data() + std::size_t{request_->stream_of[first_ + m]} * (request_->length + 1) +
+         begin_;
 }
 
 void TileEvaluator::run_instruction(int index, std::uint32_t t, std::uint32_t tokens) {
@@ -114,57 +120,71 @@ void TileEvaluator::run_instruction(int index, std::uint32_t t, std::uint32_t to
     return instruction.in[i] == kNothing ? RowsIn{nullptr, 0, 0} : in(instruction.in[i], t);
   };
   const Kernels& kernels = model_.kernels;
-  const RowTask task{.width = width(instruction.dst), .members = count_, .tokens = tokens, .x = operand(0),
-                     .y = operand(1), .z = operand(2), .out = out(instruction.dst, t), .vector = vector(instruction.tensor)};
+  const RowTask task{.width = width(instruction.dst),
+                     .members = count_,
+                     .tokens = tokens,
+                     .x = operand(0),
+                     .y = operand(1),
+                     .z = operand(2),
+                     .out = out(instruction.dst, t),
+                     .vector = vector(instruction.tensor)};
   switch (instruction.op) {
     case Op::norm:
       return kernels.norm({task, model_.program.slots[instruction.dst].width, instruction.rounding});
-    case Op::add: return kernels.add(task);
-    case Op::add_bias: return kernels.add_bias(task);
-    case Op::gate: return kernels.gate(task);
-    case Op::mix: return kernels.mix(task);
-    case Op::relu: return kernels.relu(task);
+    case Op::add:
+      return kernels.add(task);
+    case Op::add_bias:
+      return kernels.add_bias(task);
+    case Op::gate:
+      return kernels.gate(task);
+    case Op::mix:
+      return kernels.mix(task);
+    case Op::relu:
+      return kernels.relu(task);
     case Op::embed:
-    case Op::matmul: break;
+    case Op::matmul:
+      break;
   }
 }
 
 void TileEvaluator::run_matmul(int index, std::uint32_t t, std::uint32_t tokens) {
   const Instruction& instruction = model_.program.instructions[index];
   const Bounds& bounds = model_.bounds[index];
-  model_.kernels.matmul({.packed = model_.packed[instruction.tensor].data(),
-                         .n = width(instruction.dst),
-                         .k = width(instruction.in[0]),
-                         .members = count_,
-                         .tokens = tokens,
-                         .x = in(instruction.in[0], t),
-                         .y = out(instruction.dst, t),
-                         .divider = model_.dividers[index],
-                         .noise = request_->noise ? &matrix_noise_[instruction.tensor * most_members_] : nullptr,
-                         .rank = model_.shape.rank,
-                         .noise_shift = kNoiseFractionBits + model_.shape.sigma_shift,
-                         .largest_sum = bounds.accumulator,
-                         .largest_projection = bounds.projection,
-                         .largest_perturbation = bounds.perturbation,
-                         .scratch = scratch_.data()});
+  model_.kernels.matmul(
+      {.packed = model_.packed[instruction.tensor].data(),
+       .n = width(instruction.dst),
+       .k = width(instruction.in[0]),
+       .members = count_,
+       .tokens = tokens,
+       .x = in(instruction.in[0], t),
+       .y = out(instruction.dst, t),
+       .divider = model_.dividers[index],
+       .noise = request_->noise ? &matrix_noise_[instruction.tensor * most_members_] : nullptr,
+       .rank = model_.shape.rank,
+       .noise_shift = kNoiseFractionBits + model_.shape.sigma_shift,
+       .largest_sum = bounds.accumulator,
+       .largest_projection = bounds.projection,
+       .largest_perturbation = bounds.perturbation,
+       .scratch = scratch_.data()});
 }
 
 void TileEvaluator::run_embed(const Instruction& instruction, std::uint32_t t, std::uint32_t tokens) {
   for (std::uint32_t m = 0; m < count_; ++m) {
-    model_.kernels.embed({.width = width(instruction.dst),
-                          .count = tokens,
-                          .table = model_.plain[instruction.tensor].data(),
-                          .tokens = text(m) + t,
-                          .out = row(instruction.dst, m, t),
-                          .noise = request_->noise ? &matrix_noise_[instruction.tensor * most_members_ + m] : nullptr,
-                          .a_step = padded(model_.program.tensors[instruction.tensor].rows),
-                          .rank = model_.shape.rank,
-                          .noise_shift = kNoiseFractionBits + model_.shape.sigma_shift});
+    model_.kernels.embed(
+        {.width = width(instruction.dst),
+         .count = tokens,
+         .table = model_.plain[instruction.tensor].data(),
+         .tokens = text(m) + t,
+         .out = row(instruction.dst, m, t),
+         .noise = request_->noise ? &matrix_noise_[instruction.tensor * most_members_ + m] : nullptr,
+         .a_step = padded(model_.program.tensors[instruction.tensor].rows),
+         .rank = model_.shape.rank,
+         .noise_shift = kNoiseFractionBits + model_.shape.sigma_shift});
   }
 }
 
-// slots[read] of tokens [t, t + tokens): zeros where a document starts, else slots[write] of the token before, which
-// for the chunk's first token is the saved state.
+// slots[read] of tokens [t, t + tokens): zeros where a document starts, else slots[write] of the token
+// before, which for the chunk's first token is the saved state.
 void TileEvaluator::read_state(int state, std::uint32_t t, std::uint32_t tokens) {
   const State& s = model_.program.states[state];
   const std::int64_t place = model_.state_places[state];
@@ -201,8 +221,10 @@ void TileEvaluator::finish_chunk(std::uint32_t begin) {
     const std::int8_t* logits = row(model_.program.output, m, 0);
     result_->losses[first_ + m] += model_.kernels.loss(logits, chunk_, vocab, text(m) + 1);
     if (result_->logits.empty()) continue;
-    std::int8_t* target = result_->logits.data() + (std::size_t{first_ + m} * request_->length + begin) * vocab;
-    for (std::uint32_t t = 0; t < chunk_; ++t) target = std::copy_n(logits + t * padded(vocab), vocab, target);
+    std::int8_t* target =
+        result_->logits.data() + (std::size_t{first_ + m} * request_->length + begin) * vocab;
+    for (std::uint32_t t = 0; t < chunk_; ++t)
+      target = std::copy_n(logits + t * padded(vocab), vocab, target);
   }
 }
 

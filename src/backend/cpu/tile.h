@@ -1,6 +1,6 @@
-// Evaluates a tile: a few members over a whole window, chunk of tokens by chunk, layer by layer. The rows of one
-// kernel call are the tokens of a chunk of all members or, between a state and its next value, one token of all
-// members. One TileEvaluator serves one thread.
+// Evaluates a tile: a few members over a whole window, chunk of tokens by chunk, layer by layer. The rows of
+// one kernel call are the tokens of a chunk of all members or, between a state and its next value, one token
+// of all members. One TileEvaluator serves one thread.
 #pragma once
 
 #include <cstdint>
@@ -24,10 +24,10 @@ class TileEvaluator {
   // For up to shape.members members and shape.chunk tokens at a time.
   TileEvaluator(const LoadedModel& model, const TileShape& shape);
 
-  // Evaluates members [first, first + count) of the request. `states` [count][state_width] is read and replaced;
-  // `trace`, if there, receives the slots of member `traced` (counted from first).
-  void run(const EvaluateRequest& request, const EvaluateResult& result, std::uint32_t first, std::uint32_t count,
-           std::int8_t* states, TraceBuffer* trace = nullptr, std::uint32_t traced = 0);
+  // Evaluates members [first, first + count) of the request. `states` [count][state_width] is read and
+  // replaced; `trace`, if there, receives the slots of member `traced` (counted from first).
+  void run(const EvaluateRequest& request, const EvaluateResult& result, std::uint32_t first,
+           std::uint32_t count, std::int8_t* states, TraceBuffer* trace = nullptr, std::uint32_t traced = 0);
 
  private:
   void make_noise();
@@ -52,11 +52,11 @@ class TileEvaluator {
   const std::uint16_t* text(std::uint32_t m) const;  // from the chunk's first token on
 
   const LoadedModel& model_;
-  const std::int64_t pitch_;               // tokens from member to member: odd, so that members' rows of one token
-                                           // do not all fall on the same sets of a cache
-  const std::int64_t capacity_;            // rows
-  AlignedVector<std::int8_t> slots_;       // by slot [capacity][width]
-  AlignedVector<std::int8_t> noise_;       // [pairs][noise_bytes]
+  const std::int64_t pitch_;          // tokens from member to member: odd, so that members' rows of one token
+                                      // do not all fall on the same sets of a cache
+  const std::int64_t capacity_;       // rows
+  AlignedVector<std::int8_t> slots_;  // by slot [capacity][width]
+  AlignedVector<std::int8_t> noise_;  // [pairs][noise_bytes]
   AlignedVector<std::int8_t> vectors_;     // [members][vector_bytes]
   std::vector<MatrixNoise> matrix_noise_;  // [tensors][shape.members]
   AlignedVector<std::byte> scratch_;

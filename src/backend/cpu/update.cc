@@ -24,20 +24,22 @@ struct Terms {
 
 // One thread's memory.
 struct Workspace {
-  AlignedVector<std::int8_t> noise;       // [terms][kPad]
-  AlignedVector<std::int8_t> low, high;   // [kPad][terms]
+  AlignedVector<std::int8_t> noise;      // [terms][kPad]
+  AlignedVector<std::int8_t> low, high;  // [kPad][terms]
   AlignedVector<std::byte> scratch;
 };
 
 // The terms of weights [begin, end) in the digest; begin is the start of a band, and so of a word of eight.
-std::uint64_t digest_part(int tensor, const std::vector<std::int8_t>& weights, std::int64_t begin, std::int64_t end) {
+std::uint64_t digest_part(int tensor, const std::vector<std::int8_t>& weights, std::int64_t begin,
+                          std::int64_t end) {
   std::uint64_t sum = 0;
   for (std::int64_t first = begin; first < end; first += 8) {
     std::uint64_t word = 0;
     for (std::int64_t i = 0; i < 8 && first + i < end; ++i) {
       word |= std::uint64_t{static_cast<std::uint8_t>(weights[first + i])} << (8 * i);
     }
-    sum += exact::digest_term(static_cast<std::uint32_t>(tensor), static_cast<std::uint32_t>(first / 8), word);
+    sum +=
+        exact::digest_term(static_cast<std::uint32_t>(tensor), static_cast<std::uint32_t>(first / 8), word);
   }
   return sum;
 }
@@ -46,9 +48,12 @@ class Update {
  public:
   Update(LoadedModel& model, const UpdateRequest& request, ThreadPool& pool)
       : model_(model), request_(request), pool_(pool), spaces_(pool.threads()) {
-    for (const std::int8_t f : request.fitness) largest_fitness_ = std::max(largest_fitness_, static_cast<int>(exact::absolute(f)));
-    // Nothing is beyond the largest 32-bit vote; a negative threshold is met by every vote but none moves at 0.
-    matrix_threshold_ = static_cast<std::int32_t>(std::clamp<std::int64_t>(request.matrix_threshold, 0, INT32_MAX));
+    for (const std::int8_t f : request.fitness)
+      largest_fitness_ = std::max(largest_fitness_, static_cast<int>(exact::absolute(f)));
+    // Nothing is beyond the largest 32-bit vote; a negative threshold is met by every vote but none moves at
+    // 0.
+    matrix_threshold_ =
+        static_cast<std::int32_t>(std::clamp<std::int64_t>(request.matrix_threshold, 0, INT32_MAX));
   }
 
   UpdateResult run() {
@@ -94,9 +99,11 @@ class Update {
       const Terms terms{first, std::min(pairs_at_a_time(), pairs() - first), model_.shape.rank};
       const bool last = first + terms.pairs == pairs();
       for (int t = begin; t < end; ++t) {
-        if (is_matrix(t) && (first > 0 || !last)) sums_[t].resize(padded(spec(t).rows) * padded(spec(t).cols));
+        if (is_matrix(t) && (first > 0 || !last))
+          sums_[t].resize(padded(spec(t).rows) * padded(spec(t).cols));
       }
-      pool_.run(static_cast<int>(columns.size()), [&](int i, int thread) { pack_columns(columns[i], terms, spaces_[thread]); });
+      pool_.run(static_cast<int>(columns.size()),
+                [&](int i, int thread) { pack_columns(columns[i], terms, spaces_[thread]); });
       pool_.run(static_cast<int>(rows.size()), [&](int i, int thread) {
         if (is_matrix(rows[i].tensor)) vote_matrix(rows[i], terms, last, spaces_[thread]);
         if (last) finish(rows[i]);
@@ -109,8 +116,12 @@ class Update {
   }
 
   exact::NoiseKey key(int tensor, exact::NoiseRole role, std::int64_t pair, int component) const {
-    return {.seed = request_.noise.seed, .epoch = request_.noise.epoch, .pair = static_cast<std::uint32_t>(pair),
-            .tensor = static_cast<std::uint16_t>(tensor), .component = static_cast<std::uint8_t>(component), .role = role};
+    return {.seed = request_.noise.seed,
+            .epoch = request_.noise.epoch,
+            .pair = static_cast<std::uint32_t>(pair),
+            .tensor = static_cast<std::uint16_t>(tensor),
+            .component = static_cast<std::uint8_t>(component),
+            .role = role};
   }
 
   // Values [band · kPad, ...) of `width` of every term: out [padded terms][kPad], zeros beyond.
@@ -119,19 +130,22 @@ class Update {
     out.assign(terms.padded_terms() * kPad, 0);
     const auto count = static_cast<std::uint32_t>(std::min(kPad, width - task.band * kPad));
     for (std::int64_t term = 0; term < terms.pairs * terms.rank; ++term) {
-      model_.kernels.fill_noise(key(task.tensor, role, terms.first_pair + term / terms.rank, static_cast<int>(term % terms.rank)),
-                                static_cast<std::uint32_t>(task.band * kPad), count, out.data() + term * kPad);
+      model_.kernels.fill_noise(
+          key(task.tensor, role, terms.first_pair + term / terms.rank, static_cast<int>(term % terms.rank)),
+          static_cast<std::uint32_t>(task.band * kPad), count, out.data() + term * kPad);
     }
   }
 
   void pack_columns(const Task& task, const Terms& terms, Workspace& space) {
     fill(task, exact::NoiseRole::kB, spec(task.tensor).cols, terms, space.noise);
     const std::size_t band_bytes = model_.kernels.packed_bytes(kPad, terms.padded_terms());
-    model_.kernels.pack_terms(space.noise.data(), terms.padded_terms(),
-                              packed_b_[task.tensor].data() + static_cast<std::size_t>(task.band) * band_bytes);
+    model_.kernels.pack_terms(
+        space.noise.data(), terms.padded_terms(),
+        packed_b_[task.tensor].data() + static_cast<std::size_t>(task.band) * band_bytes);
   }
 
-  // f·A of a band's rows, transposed: low and, where f·A leaves int8, high with f·A = low + 128·high. |f·A| <= 127·47.
+  // f·A of a band's rows, transposed: low and, where f·A leaves int8, high with f·A = low + 128·high. |f·A|
+  // <= 127·47.
   void scale_rows(const Terms& terms, Workspace& space) const {
     const std::int64_t step = terms.padded_terms();
     const bool wide = largest_fitness_ * exact::kNoiseMax > exact::kClip;
@@ -150,10 +164,12 @@ class Update {
 
   void vote_matrix(const Task& task, const Terms& terms, bool last, Workspace& space) {
     const TensorSpec& tensor = spec(task.tensor);
-    const std::int64_t begin = task.band * kPad, rows = std::min(kPad, tensor.rows - begin), cols = padded(tensor.cols);
+    const std::int64_t begin = task.band * kPad, rows = std::min(kPad, tensor.rows - begin),
+                       cols = padded(tensor.cols);
     fill(task, exact::NoiseRole::kA, tensor.rows, terms, space.noise);
     scale_rows(terms, space);
-    space.scratch.resize(std::max(space.scratch.size(), model_.kernels.scratch_bytes(cols, terms.padded_terms(), 2 * kPad, 1)));
+    space.scratch.resize(std::max(space.scratch.size(),
+                                  model_.kernels.scratch_bytes(cols, terms.padded_terms(), 2 * kPad, 1)));
     const bool wide = largest_fitness_ * exact::kNoiseMax > exact::kClip;
     moved_ += static_cast<std::uint64_t>(model_.kernels.vote(
         {.weights = model_.weights[task.tensor].data() + begin * tensor.cols,
@@ -197,15 +213,16 @@ class Update {
     const TensorSpec& tensor = spec(task.tensor);
     const std::int64_t begin = task.band * kPad, rows = std::min(kPad, tensor.rows - begin);
     model_.pack(task.tensor, task.band);
-    digest_ += digest_part(task.tensor, model_.weights[task.tensor], begin * tensor.cols, (begin + rows) * tensor.cols);
+    digest_ += digest_part(task.tensor, model_.weights[task.tensor], begin * tensor.cols,
+                           (begin + rows) * tensor.cols);
   }
 
   LoadedModel& model_;
   const UpdateRequest& request_;
   ThreadPool& pool_;
   std::vector<Workspace> spaces_;
-  std::vector<AlignedVector<std::byte>> packed_b_;    // by tensor
-  std::vector<AlignedVector<std::int32_t>> sums_;     // by tensor, where votes are taken in turns
+  std::vector<AlignedVector<std::byte>> packed_b_;  // by tensor
+  std::vector<AlignedVector<std::int32_t>> sums_;   // by tensor, where votes are taken in turns
   int largest_fitness_ = 0;
   std::int32_t matrix_threshold_ = 0;
   std::atomic<std::uint64_t> moved_{0}, digest_{0};

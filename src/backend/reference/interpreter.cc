@@ -15,7 +15,8 @@ int components(const TensorSpec& tensor, const NoiseShape& shape) {
   return tensor.kind == TensorKind::kMatrix ? shape.rank : 1;
 }
 
-// ± (sum >> (4 + sigma_shift)): the sign comes after the shift, so that a pair's two members mirror each other.
+// ± (sum >> (4 + sigma_shift)): the sign comes after the shift, so that a pair's two members mirror each
+// other.
 std::int64_t perturbation(const MemberView& member, std::int64_t sum) {
   return member.sign * shift_floor(sum, kNoiseFractionBits + member.shape.sigma_shift);
 }
@@ -58,7 +59,8 @@ void matmul(const MemberView& member, const Instruction& instruction, const std:
   for (std::int64_t n = 0; n < spec.rows; ++n) {
     std::int64_t sum = 0, product = 0;
     for (std::int64_t k = 0; k < spec.cols; ++k) sum += x[k] * w[n * spec.cols + k];
-    for (std::size_t j = 0; j < projection.size(); ++j) product += projection[j] * noise->a[j * spec.rows + n];
+    for (std::size_t j = 0; j < projection.size(); ++j)
+      product += projection[j] * noise->a[j * spec.rows + n];
     y[n] = clip(divide_floor(sum + perturbation(member, product), instruction.divisor));
   }
 }
@@ -82,11 +84,15 @@ std::vector<Factors> make_factors(const Program& program, const NoiseShape& shap
   for (std::size_t t = 0; t < program.tensors.size(); ++t) {
     const TensorSpec& tensor = program.tensors[t];
     const auto rows = static_cast<std::uint32_t>(tensor.rows);
-    const auto inputs = static_cast<std::uint32_t>(tensor.kind == TensorKind::kMatrix ? tensor.cols : tensor.rows);
+    const auto inputs =
+        static_cast<std::uint32_t>(tensor.kind == TensorKind::kMatrix ? tensor.cols : tensor.rows);
     Factors& factors = all.emplace_back();
     for (int j = 0; j < components(tensor, shape); ++j) {
-      exact::NoiseKey key{.seed = noise.seed, .epoch = noise.epoch, .pair = pair,
-                          .tensor = static_cast<std::uint16_t>(t), .component = static_cast<std::uint8_t>(j)};
+      exact::NoiseKey key{.seed = noise.seed,
+                          .epoch = noise.epoch,
+                          .pair = pair,
+                          .tensor = static_cast<std::uint16_t>(t),
+                          .component = static_cast<std::uint8_t>(j)};
       factors.a.resize(factors.a.size() + rows);
       factors.b.resize(factors.b.size() + inputs);
       key.role = exact::NoiseRole::kA;
@@ -104,9 +110,15 @@ void execute(const MemberView& member, int index, std::uint16_t token, Slots& sl
   std::vector<std::int8_t>& out = slots[instruction.dst];
   const auto width = static_cast<std::int64_t>(out.size());
   switch (instruction.op) {
-    case Op::embed: embed(member, instruction.tensor, token, out); return;
-    case Op::matmul: matmul(member, instruction, in(0), out); return;
-    case Op::norm: norm(member, instruction, in(0), out); return;
+    case Op::embed:
+      embed(member, instruction.tensor, token, out);
+      return;
+    case Op::matmul:
+      matmul(member, instruction, in(0), out);
+      return;
+    case Op::norm:
+      norm(member, instruction, in(0), out);
+      return;
     case Op::add:
       for (std::int64_t n = 0; n < width; ++n) out[n] = clip(in(0)[n] + in(1)[n]);
       return;

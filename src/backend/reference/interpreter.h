@@ -9,8 +9,8 @@
 
 namespace clutch::reference {
 
-// The factors of one pair's noise on one tensor: component j of A at a[j * rows + n], of B at b[j * cols + k].
-// A vector has one component, A and B both [rows].
+// The factors of one pair's noise on one tensor: component j of A at a[j * rows + n], of B at b[j * cols +
+// k]. A vector has one component, A and B both [rows].
 struct Factors {
   std::vector<std::int8_t> a, b;
 };

@@ -35,8 +35,9 @@ class ReferenceBackend : public Backend {
     auto& states = static_cast<HostStates&>(*request.states).values;
     for (std::uint32_t m = 0; m < request.members(); ++m) {
       const std::int64_t width = program_->state_width();
-      std::int8_t* logits =
-          result.logits.empty() ? nullptr : result.logits.data() + std::size_t{m} * request.length * program_->vocab;
+      std::int8_t* logits = result.logits.empty()
+                                ? nullptr
+                                : result.logits.data() + std::size_t{m} * request.length * program_->vocab;
       result.losses[m] = run_member(request, m, states.data() + m * width, logits, nullptr);
     }
     return {};
@@ -53,8 +54,9 @@ class ReferenceBackend : public Backend {
     }
     UpdateResult result;
     for (std::size_t t = 0; t < votes.size(); ++t) {
-      const std::int64_t threshold = program_->tensors[t].kind == TensorKind::kMatrix ? request.matrix_threshold
-                                                                                      : request.vector_threshold;
+      const std::int64_t threshold = program_->tensors[t].kind == TensorKind::kMatrix
+                                         ? request.matrix_threshold
+                                         : request.vector_threshold;
       for (std::size_t i = 0; i < votes[t].size(); ++i) {
         if (exact::absolute(votes[t][i]) <= threshold) continue;
         const std::int8_t next = exact::clip(weights_[t][i] + exact::sign(votes[t][i]));
@@ -87,7 +89,8 @@ class ReferenceBackend : public Backend {
     if (request.noise) {
       factors = make_factors(*program_, shape_, *request.noise, request.noise->first_pair + member / 2);
     }
-    const MemberView view{*program_, shape_, weights_, request.noise ? &factors : nullptr, member % 2 == 0 ? 1 : -1};
+    const MemberView view{*program_, shape_, weights_, request.noise ? &factors : nullptr,
+                          member % 2 == 0 ? 1 : -1};
     const std::uint16_t* text =
         request.text.data() + std::size_t{request.stream_of[member]} * (request.length + 1);
     Slots slots;
@@ -122,7 +125,8 @@ class ReferenceBackend : public Backend {
   }
 
   void write_state(const Slots& slots, std::int8_t* state) const {
-    for (const State& s : program_->states) state = std::copy(slots[s.write].begin(), slots[s.write].end(), state);
+    for (const State& s : program_->states)
+      state = std::copy(slots[s.write].begin(), slots[s.write].end(), state);
   }
 
   const Program* program_ = nullptr;

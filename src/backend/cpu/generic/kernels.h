@@ -1,6 +1,6 @@
-// Kernels in portable C++, written so that a compiler vectorises them for whatever the including translation unit
-// is compiled for. Everything here lives in an unnamed namespace: each instruction set gets its own copy, and no
-// copy leaks into code that must run elsewhere. Include from isa/*.cc only.
+// Kernels in portable C++, written so that a compiler vectorises them for whatever the including translation
+// unit is compiled for. Everything here lives in an unnamed namespace: each instruction set gets its own
+// copy, and no copy leaks into code that must run elsewhere. Include from isa/*.cc only.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,9 @@ namespace {
 namespace generic {
 
 // x limited to [-limit, limit].
-inline std::int32_t within(std::int32_t x, std::int32_t limit) { return x > limit ? limit : x < -limit ? -limit : x; }
+inline std::int32_t within(std::int32_t x, std::int32_t limit) {
+  return x > limit ? limit : x < -limit ? -limit : x;
+}
 inline std::int8_t clip32(std::int32_t x) { return static_cast<std::int8_t>(within(x, exact::kClip)); }
 
 // clip(x // the divider's divisor); see Divider.
@@ -35,11 +37,13 @@ inline std::size_t packed_bytes(std::int64_t n, std::int64_t k) {
   return static_cast<std::size_t>(n) * static_cast<std::size_t>(k) * sizeof(std::int16_t);
 }
 
-inline void pack(const std::int8_t* weights, std::int64_t rows, std::int64_t cols, std::int64_t band, void* packed) {
+inline void pack(const std::int8_t* weights, std::int64_t rows, std::int64_t cols, std::int64_t band,
+                 void* packed) {
   auto* out = static_cast<std::int16_t*>(packed);
   const std::int64_t k = padded(cols);
   for (std::int64_t i = band * kPad; i < (band + 1) * kPad; ++i) {
-    for (std::int64_t j = 0; j < k; ++j) out[i * k + j] = i < rows && j < cols ? weights[i * cols + j] : std::int8_t{0};
+    for (std::int64_t j = 0; j < k; ++j)
+      out[i * k + j] = i < rows && j < cols ? weights[i * cols + j] : std::int8_t{0};
   }
 }
 
@@ -51,7 +55,8 @@ inline void pack_terms(const std::int8_t* b, std::int64_t terms, void* packed) {
 }
 
 inline std::size_t scratch_bytes(std::int64_t n, std::int64_t k, std::int64_t, int) {
-  return static_cast<std::size_t>(n) * sizeof(std::int32_t) + static_cast<std::size_t>(k) * sizeof(std::int16_t);
+  return static_cast<std::size_t>(n) * sizeof(std::int32_t) +
+         static_cast<std::size_t>(k) * sizeof(std::int16_t);
 }
 
 constexpr int kColumns = 4;  // sums that share the loads of x
@@ -85,7 +90,8 @@ void perturb(const MatmulTask& task, const MatrixNoise& noise, const std::int32_
   }
 }
 
-inline void perturb_row(const MatmulTask& task, const MatrixNoise& noise, const std::int8_t* x, std::int32_t* sums) {
+inline void perturb_row(const MatmulTask& task, const MatrixNoise& noise, const std::int8_t* x,
+                        std::int32_t* sums) {
   std::int32_t projections[kMaxRank];
   for (int j = 0; j < task.rank; ++j) projections[j] = dot(x, noise.b + j * task.k, task.k);
   if (task.largest_perturbation > INT32_MAX) {
@@ -103,7 +109,8 @@ inline void matmul(const MatmulTask& task) {
     for (std::int64_t t = 0; t < task.tokens; ++t) {
       const std::int8_t* row = task.x.row(m, t);
       for (std::int64_t i = 0; i < task.k; ++i) x[i] = row[i];
-      for (std::int64_t i = 0; i < task.n; i += kColumns) dot_columns(x, packed + i * task.k, task.k, sums + i);
+      for (std::int64_t i = 0; i < task.n; i += kColumns)
+        dot_columns(x, packed + i * task.k, task.k, sums + i);
       if (task.noise != nullptr) perturb_row(task, task.noise[m], row, sums);
       std::int8_t* y = task.y.row(m, t);
       for (std::int64_t i = 0; i < task.n; ++i) y[i] = divide_clip(sums[i], task.divider);
@@ -113,8 +120,8 @@ inline void matmul(const MatmulTask& task) {
 
 // --- element by element -----------------------------------------------------------------------------------
 
-// For each mean 1..127: floor(2^22 / mean) + 1. With |v| <= 128·mean, (|v| · reciprocal) >> 22 is floor(|v| / mean),
-// as 256·127² < 2^22; products stay below 2^32.
+// For each mean 1..127: floor(2^22 / mean) + 1. With |v| <= 128·mean, (|v| · reciprocal) >> 22 is floor(|v| /
+// mean), as 256·127² < 2^22; products stay below 2^32.
 constexpr int kReciprocalBits = 22;
 struct Reciprocals {
   std::uint32_t of[128] = {};
@@ -150,7 +157,8 @@ inline void norm(const NormTask& task) {
     if (task.rounding == exact::Rounding::kFloor) {
       for (std::int64_t i = 0; i < rows.width; ++i) {
         const std::int32_t v = within(x[i] * gain[i], limit) + limit;
-        out[i] = clip32(static_cast<std::int32_t>(static_cast<std::uint32_t>(v) * reciprocal >> kReciprocalBits) - 128);
+        out[i] = clip32(
+            static_cast<std::int32_t>(static_cast<std::uint32_t>(v) * reciprocal >> kReciprocalBits) - 128);
       }
     } else {
       for (std::int64_t i = 0; i < rows.width; ++i) {
@@ -173,7 +181,8 @@ inline void embed(const EmbedTask& task) {
       for (int j = 0; task.noise != nullptr && j < task.rank; ++j) {
         product += task.noise->a[j * task.a_step + task.tokens[r]] * task.noise->b[j * task.width + d];
       }
-      out[d] = task.noise == nullptr ? weights[d] : clip32(weights[d] + task.noise->sign * (product >> task.noise_shift));
+      out[d] = task.noise == nullptr ? weights[d]
+                                     : clip32(weights[d] + task.noise->sign * (product >> task.noise_shift));
     }
   }
 }
@@ -221,7 +230,8 @@ struct Exp2 {
 };
 constexpr Exp2 kExp2;
 
-inline std::int64_t loss(const std::int8_t* logits, std::int64_t rows, std::int64_t vocab, const std::uint16_t* targets) {
+inline std::int64_t loss(const std::int8_t* logits, std::int64_t rows, std::int64_t vocab,
+                         const std::uint16_t* targets) {
   std::int64_t total = 0;
   for (std::int64_t r = 0; r < rows; ++r) {
     const std::int8_t* row = logits + r * padded(vocab);
@@ -236,7 +246,8 @@ inline std::int64_t loss(const std::int8_t* logits, std::int64_t rows, std::int6
 
 // --- noise and update -----------------------------------------------------------------------------------
 
-inline void fill_noise(const exact::NoiseKey& key, std::uint32_t first, std::uint32_t count, std::int8_t* out) {
+inline void fill_noise(const exact::NoiseKey& key, std::uint32_t first, std::uint32_t count,
+                       std::int8_t* out) {
   exact::fill_noise(key, first, count, out);
 }
 
@@ -251,7 +262,8 @@ inline std::int64_t vote(const VoteTask& task) {
       const std::int64_t at = r * task.terms + t;
       x[t] = static_cast<std::int16_t>(task.low[at] + (task.high == nullptr ? 0 : 128 * task.high[at]));
     }
-    for (std::int64_t k = 0; k < cols; k += kColumns) dot_columns(x, packed + k * task.terms, task.terms, sums + k);
+    for (std::int64_t k = 0; k < cols; k += kColumns)
+      dot_columns(x, packed + k * task.terms, task.terms, sums + k);
     std::int32_t* kept = task.sums == nullptr ? nullptr : task.sums + r * cols;
     for (std::int64_t k = 0; k < cols; ++k) {
       if (!task.first) sums[k] += kept[k];
@@ -268,8 +280,8 @@ inline std::int64_t vote(const VoteTask& task) {
 }
 
 inline constexpr Kernels kernels(const char* name) {
-  return {name, packed_bytes, pack, scratch_bytes, matmul, norm, embed, add, add_bias, gate, mix, relu, loss, fill_noise,
-          pack_terms, vote};
+  return {name,     packed_bytes, pack, scratch_bytes, matmul, norm,       embed,      add,
+          add_bias, gate,         mix,  relu,          loss,   fill_noise, pack_terms, vote};
 }
 
 }  // namespace generic

@@ -1,6 +1,6 @@
-// Vectors of 64 bytes: AVX-512 F, BW, DQ, VL. The names are those of every header of this kind (avx2.h, neon.h); the
-// algorithms beside it are written in them. Everything lives in an unnamed namespace: each translation unit of
-// isa/ gets its own copy, compiled with its own flags.
+// Vectors of 64 bytes: AVX-512 F, BW, DQ, VL. The names are those of every header of this kind (avx2.h,
+// neon.h); the algorithms beside it are written in them. Everything lives in an unnamed namespace: each
+// translation unit of isa/ gets its own copy, compiled with its own flags.
 #pragma once
 
 #include <immintrin.h>
@@ -16,8 +16,8 @@ constexpr int kVectorBytes = 64;
 
 #define CLUTCH_SIMD [[gnu::always_inline]] inline
 
-// Keeps sums in their registers. g++ 12, left alone, spills some of 24 sums or not depending on unrelated code after
-// the loop, which costs a factor of two.
+// Keeps sums in their registers. g++ 12, left alone, spills some of 24 sums or not depending on unrelated
+// code after the loop, which costs a factor of two.
 CLUTCH_SIMD void pin(I (&sums)[4]) {
   asm volatile("" : "+v"(sums[0]), "+v"(sums[1]), "+v"(sums[2]), "+v"(sums[3]));
 }
@@ -55,9 +55,18 @@ CLUTCH_SIMD I mul16(I a, I b) { return _mm512_mullo_epi16(a, b); }
 CLUTCH_SIMD I mul16_high(I a, I b) { return _mm512_mulhi_epi16(a, b); }
 CLUTCH_SIMD I mul16_high_unsigned(I a, I b) { return _mm512_mulhi_epu16(a, b); }
 CLUTCH_SIMD I madd16(I a, I b) { return _mm512_madd_epi16(a, b); }
-template <int S> CLUTCH_SIMD I shift_left16(I a) { return _mm512_slli_epi16(a, S); }
-template <int S> CLUTCH_SIMD I shift_right16(I a) { return _mm512_srli_epi16(a, S); }
-template <int S> CLUTCH_SIMD I shift_floor16(I a) { return _mm512_srai_epi16(a, S); }
+template <int S>
+CLUTCH_SIMD I shift_left16(I a) {
+  return _mm512_slli_epi16(a, S);
+}
+template <int S>
+CLUTCH_SIMD I shift_right16(I a) {
+  return _mm512_srli_epi16(a, S);
+}
+template <int S>
+CLUTCH_SIMD I shift_floor16(I a) {
+  return _mm512_srai_epi16(a, S);
+}
 // a where sign >= 0, else -a.
 CLUTCH_SIMD I copy_sign16(I a, I sign) {
   return _mm512_mask_sub_epi16(a, _mm512_movepi16_mask(sign), _mm512_setzero_si512(), a);
@@ -71,19 +80,31 @@ CLUTCH_SIMD I sub32(I a, I b) { return _mm512_sub_epi32(a, b); }
 CLUTCH_SIMD I min32(I a, I b) { return _mm512_min_epi32(a, b); }
 CLUTCH_SIMD I max32(I a, I b) { return _mm512_max_epi32(a, b); }
 CLUTCH_SIMD I mul32(I a, I b) { return _mm512_mullo_epi32(a, b); }
-template <int S> CLUTCH_SIMD I shift_left32(I a) { return _mm512_slli_epi32(a, S); }
-template <int S> CLUTCH_SIMD I shift_floor32(I a) { return _mm512_srai_epi32(a, S); }
+template <int S>
+CLUTCH_SIMD I shift_left32(I a) {
+  return _mm512_slli_epi32(a, S);
+}
+template <int S>
+CLUTCH_SIMD I shift_floor32(I a) {
+  return _mm512_srai_epi32(a, S);
+}
 CLUTCH_SIMD Shift count32(int s) { return _mm512_set1_epi32(s); }
 CLUTCH_SIMD I shift_floor32(I a, Shift s) { return _mm512_srav_epi32(a, s); }
 
 CLUTCH_SIMD I add64(I a, I b) { return _mm512_add_epi64(a, b); }
 CLUTCH_SIMD I mul_even32(I a, I b) { return _mm512_mul_epu32(a, b); }
-template <int S> CLUTCH_SIMD I shift_left64(I a) { return _mm512_slli_epi64(a, S); }
-template <int S> CLUTCH_SIMD I shift_right64(I a) { return _mm512_srli_epi64(a, S); }
+template <int S>
+CLUTCH_SIMD I shift_left64(I a) {
+  return _mm512_slli_epi64(a, S);
+}
+template <int S>
+CLUTCH_SIMD I shift_right64(I a) {
+  return _mm512_srli_epi64(a, S);
+}
 CLUTCH_SIMD std::uint64_t sum64(I a) { return static_cast<std::uint64_t>(_mm512_reduce_add_epi64(a)); }
 
-// Interleaving and narrowing stay within 16-byte lanes, so that low and high halves, once narrowed again, lie as
-// they lay before.
+// Interleaving and narrowing stay within 16-byte lanes, so that low and high halves, once narrowed again, lie
+// as they lay before.
 CLUTCH_SIMD I low8(I a, I b) { return _mm512_unpacklo_epi8(a, b); }
 CLUTCH_SIMD I high8(I a, I b) { return _mm512_unpackhi_epi8(a, b); }
 CLUTCH_SIMD I low16(I a, I b) { return _mm512_unpacklo_epi16(a, b); }
@@ -115,7 +136,8 @@ CLUTCH_SIMD int largest8(I a) {
   // The smallest unsigned 16-bit lane is an instruction: of 255 - (x ^ 0x80), the larger the smaller.
   q = _mm_xor_si128(q, _mm_set1_epi8(0x7F));
   q = _mm_min_epu8(q, _mm_srli_epi16(q, 8));
-  return static_cast<std::int8_t>(_mm_extract_epi8(_mm_minpos_epu16(_mm_and_si128(q, _mm_set1_epi16(0xFF))), 0) ^ 0x7F);
+  return static_cast<std::int8_t>(
+      _mm_extract_epi8(_mm_minpos_epu16(_mm_and_si128(q, _mm_set1_epi16(0xFF))), 0) ^ 0x7F);
 }
 
 // table[d & 15] >> (d >> 4) for the four quarters of bytes d, added up in 32-bit lanes: 4 terms a lane.
@@ -128,8 +150,10 @@ CLUTCH_SIMD I exp2_term(const Exp2Table& t, __m128i d8) {
   return _mm512_srlv_epi32(_mm512_permutexvar_epi32(d, t.entries), _mm512_srli_epi32(d, 4));
 }
 CLUTCH_SIMD I exp2_terms(const Exp2Table& t, I d) {
-  const I a = _mm512_add_epi32(exp2_term(t, _mm512_castsi512_si128(d)), exp2_term(t, _mm512_extracti32x4_epi32(d, 1)));
-  const I b = _mm512_add_epi32(exp2_term(t, _mm512_extracti32x4_epi32(d, 2)), exp2_term(t, _mm512_extracti32x4_epi32(d, 3)));
+  const I a = _mm512_add_epi32(exp2_term(t, _mm512_castsi512_si128(d)),
+                               exp2_term(t, _mm512_extracti32x4_epi32(d, 1)));
+  const I b = _mm512_add_epi32(exp2_term(t, _mm512_extracti32x4_epi32(d, 2)),
+                               exp2_term(t, _mm512_extracti32x4_epi32(d, 3)));
   return _mm512_add_epi32(a, b);
 }
 

@@ -9,7 +9,8 @@ namespace {
 // floor(v / divisor), clipped to ±127, for lanes that hold v + 128·divisor limited to [0, 65535].
 struct SmallDivision {
   explicit SmallDivision(const Divider& d)
-      : most(set16(static_cast<int>(256 * d.divisor))), multiplier(set16(static_cast<int>(d.multiplier))),
+      : most(set16(static_cast<int>(256 * d.divisor))),
+        multiplier(set16(static_cast<int>(d.multiplier))),
         rest(count16(d.bits - 16)) {}
   I most, multiplier;  // 256·divisor <= 32,512
   Shift rest;
@@ -18,7 +19,8 @@ struct SmallDivision {
   CLUTCH_SIMD I quotient(I u) const {
     return shift_right16(mul16_high_unsigned(min16_unsigned(u, most), multiplier), rest);
   }
-  // Two vectors' results as bytes: [0, 256] saturates to [0, 255], and 0 becomes 1, so that less 128 it is ±127.
+  // Two vectors' results as bytes: [0, 256] saturates to [0, 255], and 0 becomes 1, so that less 128 it is
+  // ±127.
   CLUTCH_SIMD I floor_biased(I a, I b) const {
     return bit_xor(max8_unsigned(narrow16_unsigned(quotient(a), quotient(b)), set8(1)), set8(-128));
   }

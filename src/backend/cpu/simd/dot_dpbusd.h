@@ -1,6 +1,7 @@
-// Products with one instruction for four: unsigned by signed bytes (VNNI). Weights are packed as unsigned, w + 128,
-// which adds 128·Σx to every sum of a row; the product starts at minus that. The instruction without `s` does not
-// saturate: four products are at most 4·255·127 = 129,540 and sums wrap, so only the final sum must fit.
+// Products with one instruction for four: unsigned by signed bytes (VNNI). Weights are packed as unsigned, w
+// + 128, which adds 128·Σx to every sum of a row; the product starts at minus that. The instruction without
+// `s` does not saturate: four products are at most 4·255·127 = 129,540 and sums wrap, so only the final sum
+// must fit.
 #pragma once
 
 #include "backend/cpu/simd/tile_product.h"
@@ -9,8 +10,8 @@ namespace clutch::cpu {
 namespace {
 
 struct Dot {
-  using X = std::int8_t;               // an element of a prepared row
-  static constexpr int kStep = 4;      // terms per 32-bit lane and instruction
+  using X = std::int8_t;           // an element of a prepared row
+  static constexpr int kStep = 4;  // terms per 32-bit lane and instruction
   static constexpr int kStepBytes = 4;
   static constexpr bool kBiased = true;  // sums come with 128·Σx
 
@@ -40,8 +41,8 @@ struct Dot {
   }
 
   template <int R>
-  CLUTCH_SIMD static void accumulate(I (&sums)[R][4], const X* x, std::ptrdiff_t x_step, const std::byte* panel,
-                                     std::int64_t steps) {
+  CLUTCH_SIMD static void accumulate(I (&sums)[R][4], const X* x, std::ptrdiff_t x_step,
+                                     const std::byte* panel, std::int64_t steps) {
     accumulate_broadcast<Dot, R>(sums, x, x_step, panel, steps);
   }
 };

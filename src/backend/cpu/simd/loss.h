@@ -1,4 +1,5 @@
-// The loss of rows of logits: the largest, a sum of powers of two by table, and the logarithm, which is scalar.
+// The loss of rows of logits: the largest, a sum of powers of two by table, and the logarithm, which is
+// scalar.
 #pragma once
 
 #include "backend/cpu/simd/rows.h"
@@ -8,7 +9,8 @@
 namespace clutch::cpu {
 namespace {
 
-inline std::int64_t loss(const std::int8_t* logits, std::int64_t rows, std::int64_t vocab, const std::uint16_t* targets) {
+inline std::int64_t loss(const std::int8_t* logits, std::int64_t rows, std::int64_t vocab,
+                         const std::uint16_t* targets) {
   const Exp2Table table = load_exp2(exact::kExp2Table);
   const std::int64_t whole = vocab / kVectorBytes * kVectorBytes, stride = padded(vocab);
   const I low_words = set64(0xFFFFFFFF);

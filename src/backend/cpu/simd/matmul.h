@@ -1,10 +1,10 @@
-// Matrix products with the perturbation, the division and the narrowing fused behind them, for any vector width and
-// any Dot (dot_*.h).
+// Matrix products with the perturbation, the division and the narrowing fused behind them, for any vector
+// width and any Dot (dot_*.h).
 //
-// Packed weights are panels of kVectorBytes columns (outputs): for every group of k, four vectors of one group per
-// column. Lane i of 16-byte lane L of vector j is column 16·L + 4·j + i, which is the order in which two in-lane
-// narrowings put bytes back in place. A panel stays in the first-level cache while all rows of the call pass by, six
-// at a time: 24 sums, four panel vectors and a broadcast group fill 32 registers.
+// Packed weights are panels of kVectorBytes columns (outputs): for every group of k, four vectors of one
+// group per column. Lane i of 16-byte lane L of vector j is column 16·L + 4·j + i, which is the order in
+// which two in-lane narrowings put bytes back in place. A panel stays in the first-level cache while all rows
+// of the call pass by, six at a time: 24 sums, four panel vectors and a broadcast group fill 32 registers.
 #pragma once
 
 #include "backend/cpu/kernels.h"
@@ -24,10 +24,12 @@ inline std::size_t packed_bytes(std::int64_t n, std::int64_t k) {
 
 inline std::size_t panel_bytes(std::int64_t k) { return packed_bytes(kColumns, k); }
 
-inline void pack(const std::int8_t* weights, std::int64_t rows, std::int64_t cols, std::int64_t band, void* packed) {
+inline void pack(const std::int8_t* weights, std::int64_t rows, std::int64_t cols, std::int64_t band,
+                 void* packed) {
   const std::int64_t k = padded(cols);
   for (std::int64_t first = band * kPad; first < (band + 1) * kPad; first += kColumns) {
-    auto* panel = static_cast<std::byte*>(packed) + static_cast<std::size_t>(first / kColumns) * panel_bytes(k);
+    auto* panel =
+        static_cast<std::byte*>(packed) + static_cast<std::size_t>(first / kColumns) * panel_bytes(k);
     for (int j = 0; j < 4; ++j) {
       for (int lane = 0; lane < kLanes; ++lane) {
         const std::int64_t n = first + column_of(j, lane);
@@ -62,21 +64,24 @@ inline void pack_terms(const std::int8_t* b, std::int64_t terms, void* packed) {
 
 // Rows of a call are numbered member by member, token by token; arrays below are by row.
 struct RowFacts {
-  std::int32_t* start;        // of every sum of the row
-  std::int32_t* rounding;     // added before the perturbation's shift: a minus member's rounds up, so that after
-                              // negation the two members of a pair mirror each other
+  std::int32_t* start;     // of every sum of the row
+  std::int32_t* rounding;  // added before the perturbation's shift: a minus member's rounds up, so that after
+                           // negation the two members of a pair mirror each other
   std::int32_t* projections;  // [rank]: ± x·B_j
   std::int64_t rows;
-  std::int64_t step;          // from component to component of projections
-  RowFacts from(std::int64_t row) const { return {start + row, rounding + row, projections + row, rows - row, step}; }
+  std::int64_t step;  // from component to component of projections
+  RowFacts from(std::int64_t row) const {
+    return {start + row, rounding + row, projections + row, rows - row, step};
+  }
 };
 
-// The perturbation (p·A) >> s, p = x·B of up to 25 bits, as one multiply-add of 16-bit pairs: p = high·512 + low with
-// 0 <= low < 512 and |high| <= 2^15, times (A·512, A), |A·512| <= 24,064. madd's one overflow (all four at -2^15)
-// cannot occur.
+// The perturbation (p·A) >> s, p = x·B of up to 25 bits, as one multiply-add of 16-bit pairs: p = high·512 +
+// low with 0 <= low < 512 and |high| <= 2^15, times (A·512, A), |A·512| <= 24,064. madd's one overflow (all
+// four at -2^15) cannot occur.
 constexpr std::int64_t kMaxSplitProjection = (1 << 24) - 1;
 CLUTCH_SIMD std::int32_t split_projection(std::int32_t p) {
-  return static_cast<std::int32_t>(static_cast<std::uint32_t>(p >> 9) << 16 | (static_cast<std::uint32_t>(p) & 511));
+  return static_cast<std::int32_t>(static_cast<std::uint32_t>(p >> 9) << 16 |
+                                   (static_cast<std::uint32_t>(p) & 511));
 }
 
 enum class Perturb {
@@ -89,11 +94,13 @@ enum class Perturb {
 inline Perturb choose_perturb(const MatmulTask& task) {
   const Divider& d = task.divider;
   // (v + 128·divisor) << shift must fit a sum, and its 16-bit division a 16-bit multiplier.
-  const bool divides = d.divisor == 1 || (d.divisor < 128 && task.largest_sum + (128 * d.divisor << d.shift) < INT32_MAX);
+  const bool divides =
+      d.divisor == 1 || (d.divisor < 128 && task.largest_sum + (128 * d.divisor << d.shift) < INT32_MAX);
   if (!divides) return Perturb::kScalar;
   if (task.noise == nullptr) return Perturb::kNone;
   if (task.largest_perturbation + (std::int64_t{1} << task.noise_shift) >= INT32_MAX) return Perturb::kScalar;
-  return task.tokens > 1 && task.largest_projection <= kMaxSplitProjection ? Perturb::kShared : Perturb::kEach;
+  return task.tokens > 1 && task.largest_projection <= kMaxSplitProjection ? Perturb::kShared
+                                                                           : Perturb::kEach;
 }
 
 // Sums over four rows at a time, so that four horizontal sums are one.
@@ -135,13 +142,15 @@ inline void find_four(const MatmulTask& task, Perturb perturb, std::int32_t offs
   if constexpr (Dot::kBiased) add_up_four(x, task.k, sums);
   std::uint32_t bias[4];
   for (int i = 0; i < 4; ++i) bias[i] = 128u * static_cast<std::uint32_t>(sums[i]);
-  for (int i = 0; i < 4; ++i) facts.start[row + i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(offset) - bias[i]);
+  for (int i = 0; i < 4; ++i)
+    facts.start[row + i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(offset) - bias[i]);
   if (task.noise == nullptr) return;
   for (int j = 0; j < task.rank; ++j) {
     for (int i = 0; i < 4; ++i) b[i] = task.noise[member[i]].b + j * task.k;
     project_four(x, b, task.k, dots);
     for (int i = 0; i < 4; ++i) {
-      const auto p = static_cast<std::int32_t>(static_cast<std::uint32_t>(dots[i]) - bias[i]) * task.noise[member[i]].sign;
+      const auto p = static_cast<std::int32_t>(static_cast<std::uint32_t>(dots[i]) - bias[i]) *
+                     task.noise[member[i]].sign;
       facts.projections[j * facts.step + row + i] = perturb == Perturb::kShared ? split_projection(p) : p;
     }
   }
@@ -159,7 +168,7 @@ struct Block {
   std::int8_t* y;
   std::ptrdiff_t y_step;
   std::int64_t steps;
-  RowFacts facts;               // from the block's first row on
+  RowFacts facts;                // from the block's first row on
   const std::int32_t* shared_a;  // kShared: [rank][kColumns] as (A·512, A), in the panel's order
   const MatrixNoise* noise;      // kEach, kScalar: of the first row
   int noise_step;                // to the next row's
@@ -169,8 +178,12 @@ struct Block {
 // What all blocks of a call share.
 struct Finish {
   explicit Finish(const MatmulTask& task)
-      : shift(count32(task.divider.shift)), noise_shift(count32(task.noise_shift)), divide(task.divider),
-        divides(task.divider.divisor != 1), rank(task.rank), n(task.n) {}
+      : shift(count32(task.divider.shift)),
+        noise_shift(count32(task.noise_shift)),
+        divide(task.divider),
+        divides(task.divider.divisor != 1),
+        rank(task.rank),
+        n(task.n) {}
   Shift shift, noise_shift;
   SmallDivision divide;
   bool divides;
@@ -280,17 +293,24 @@ void block_scalar(const Block& b, const MatmulTask& task) {
 template <Perturb P>
 void run_block(int rows, const Block& b, const Finish& finish) {
   switch (rows) {
-    case 1: return block<1, P>(b, finish);
-    case 2: return block<2, P>(b, finish);
-    case 3: return block<3, P>(b, finish);
-    case 4: return block<4, P>(b, finish);
-    case 5: return block<5, P>(b, finish);
-    default: return block<6, P>(b, finish);
+    case 1:
+      return block<1, P>(b, finish);
+    case 2:
+      return block<2, P>(b, finish);
+    case 3:
+      return block<3, P>(b, finish);
+    case 4:
+      return block<4, P>(b, finish);
+    case 5:
+      return block<5, P>(b, finish);
+    default:
+      return block<6, P>(b, finish);
   }
 }
 
 // A of one member and panel as perturb_shared() wants it.
-inline void widen_a(const MatmulTask& task, const MatrixNoise& noise, std::int64_t column, std::int32_t* out) {
+inline void widen_a(const MatmulTask& task, const MatrixNoise& noise, std::int64_t column,
+                    std::int32_t* out) {
   for (int j = 0; j < task.rank; ++j, out += kColumns) {
     const I bytes = load(noise.a + j * task.n + column);
     const I low = shift_floor16<8>(low8(zero(), bytes)), high = shift_floor16<8>(high8(zero(), bytes));

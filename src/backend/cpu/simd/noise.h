@@ -17,8 +17,8 @@ CLUTCH_SIMD I noise_lanes(I u) {
   return sub16(add16(a, b), set16(exact::kNoiseMax));
 }
 
-// kVectorBytes values from block `index` on. Counters sit in the low halves of 64-bit lanes; what a multiplication
-// leaves in the high halves is never read by the next, which takes low halves only.
+// kVectorBytes values from block `index` on. Counters sit in the low halves of 64-bit lanes; what a
+// multiplication leaves in the high halves is never read by the next, which takes low halves only.
 CLUTCH_SIMD I noise_vector(const exact::NoiseKey& key, std::uint32_t index) {
   I c0 = add64(count64(), set64(index)), c1 = set64(key.pair), c2 = set64(key.epoch);
   I c3 = set64(exact::noise_counter3(key));
@@ -41,7 +41,8 @@ CLUTCH_SIMD I noise_vector(const exact::NoiseKey& key, std::uint32_t index) {
   return swap_middle32(narrow16(noise_lanes(first), noise_lanes(second)));
 }
 
-inline void fill_noise(const exact::NoiseKey& key, std::uint32_t first, std::uint32_t count, std::int8_t* out) {
+inline void fill_noise(const exact::NoiseKey& key, std::uint32_t first, std::uint32_t count,
+                       std::int8_t* out) {
   std::uint32_t done = 0;
   for (; done + kVectorBytes <= count; done += kVectorBytes) {
     store(out + done, noise_vector(key, (first + done) / exact::kNoisePerBlock));

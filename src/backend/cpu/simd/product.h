@@ -1,5 +1,5 @@
-// The loops around blocks: all panels by all rows of a call; and votes, which are a product over pairs with another
-// ending.
+// The loops around blocks: all panels by all rows of a call; and votes, which are a product over pairs with
+// another ending.
 #pragma once
 
 #include "backend/cpu/simd/matmul.h"
@@ -10,14 +10,17 @@ namespace {
 constexpr int kBlockRows = 6;
 constexpr std::int64_t kScratchAlign = 64;
 
-constexpr std::int64_t rounded_up(std::int64_t bytes) { return (bytes + kScratchAlign - 1) / kScratchAlign * kScratchAlign; }
+constexpr std::int64_t rounded_up(std::int64_t bytes) {
+  return (bytes + kScratchAlign - 1) / kScratchAlign * kScratchAlign;
+}
 
 // Rows that are not bytes as they lie are prepared once per call.
 constexpr bool kPrepares = sizeof(Dot::X) != 1;
 
 inline std::size_t scratch_bytes(std::int64_t, std::int64_t k, std::int64_t rows, int rank) {
   const std::int64_t facts = rounded_up((rows + 3) * 4 * (2 + rank)), shared_a = rank * kColumns * 4;
-  return static_cast<std::size_t>(facts + shared_a + (kPrepares ? rows * k * static_cast<std::int64_t>(sizeof(Dot::X)) : 0));
+  return static_cast<std::size_t>(facts + shared_a +
+                                  (kPrepares ? rows * k * static_cast<std::int64_t>(sizeof(Dot::X)) : 0));
 }
 
 // Scratch memory, cut up.
@@ -52,7 +55,8 @@ void run_stretch(const MatmulTask& task, const Finish& finish, Block b, std::int
       }
     } else {
       run_block<P>(static_cast<int>(count), b, finish);
-      b.x += count * b.x_step, b.y += count * b.y_step, b.facts = b.facts.from(count), b.noise += count * b.noise_step;
+      b.x += count * b.x_step, b.y += count * b.y_step, b.facts = b.facts.from(count),
+                                                        b.noise += count * b.noise_step;
     }
     done += count;
   }
@@ -64,11 +68,17 @@ void run_panels(const MatmulTask& task, const Scratch& scratch) {
   const Stretch stretch(task);
   for (std::int64_t column = 0; column < task.n; column += kColumns) {
     for (std::int64_t s = 0; s < stretch.count; ++s) {
-      Block b{.panel = static_cast<const std::byte*>(task.packed) + static_cast<std::size_t>(column / kColumns) * panel_bytes(task.k),
-              .x = nullptr, .x_step = task.tokens == 1 ? task.x.member_step : task.x.token_step,
-              .y = task.y.row(s, 0) + column, .y_step = task.tokens == 1 ? task.y.member_step : task.y.token_step,
-              .steps = task.k / Dot::kStep, .facts = scratch.facts.from(s * stretch.rows), .shared_a = scratch.shared_a,
-              .noise = task.noise + (task.noise == nullptr ? 0 : s), .noise_step = task.noise != nullptr && task.tokens == 1,
+      Block b{.panel = static_cast<const std::byte*>(task.packed) +
+                       static_cast<std::size_t>(column / kColumns) * panel_bytes(task.k),
+              .x = nullptr,
+              .x_step = task.tokens == 1 ? task.x.member_step : task.x.token_step,
+              .y = task.y.row(s, 0) + column,
+              .y_step = task.tokens == 1 ? task.y.member_step : task.y.token_step,
+              .steps = task.k / Dot::kStep,
+              .facts = scratch.facts.from(s * stretch.rows),
+              .shared_a = scratch.shared_a,
+              .noise = task.noise + (task.noise == nullptr ? 0 : s),
+              .noise_step = task.noise != nullptr && task.tokens == 1,
               .column = column};
       if constexpr (kPrepares) {
         b.x = scratch.prepared + s * stretch.rows * task.k;
@@ -86,8 +96,10 @@ inline void matmul(const MatmulTask& task) {
   const Perturb perturb = choose_perturb(task);
   const std::int64_t rows = task.members * task.tokens;
   const Scratch scratch(task.scratch, rows, task.rank);
-  const std::int32_t offset = task.divider.divisor == 1 || perturb == Perturb::kScalar
-                                  ? 0 : static_cast<std::int32_t>(128 * task.divider.divisor << task.divider.shift);
+  const std::int32_t offset =
+      task.divider.divisor == 1 || perturb == Perturb::kScalar
+          ? 0
+          : static_cast<std::int32_t>(128 * task.divider.divisor << task.divider.shift);
   for (std::int64_t r = 0; r < rows; r += 4) find_four(task, perturb, offset, r, scratch.facts);
   if constexpr (kPrepares) {
     for (std::int64_t r = 0; r < rows; ++r) {
@@ -95,10 +107,14 @@ inline void matmul(const MatmulTask& task) {
     }
   }
   switch (perturb) {
-    case Perturb::kNone: return run_panels<Perturb::kNone>(task, scratch);
-    case Perturb::kShared: return run_panels<Perturb::kShared>(task, scratch);
-    case Perturb::kEach: return run_panels<Perturb::kEach>(task, scratch);
-    case Perturb::kScalar: return run_panels<Perturb::kScalar>(task, scratch);
+    case Perturb::kNone:
+      return run_panels<Perturb::kNone>(task, scratch);
+    case Perturb::kShared:
+      return run_panels<Perturb::kShared>(task, scratch);
+    case Perturb::kEach:
+      return run_panels<Perturb::kEach>(task, scratch);
+    case Perturb::kScalar:
+      return run_panels<Perturb::kScalar>(task, scratch);
   }
 }
 
@@ -111,7 +127,8 @@ CLUTCH_SIMD int move_weights(const I (&votes)[4], I threshold, std::int8_t* weig
 #pragma GCC unroll 4
   for (int v = 0; v < 4; ++v) beyond[v] = sub32(votes[v], max32(min32(votes[v], threshold), negative));
   // Saturation keeps signs.
-  const I step = max8(min8(narrow16(narrow32(beyond[0], beyond[1]), narrow32(beyond[2], beyond[3])), set8(1)), set8(-1));
+  const I step =
+      max8(min8(narrow16(narrow32(beyond[0], beyond[1]), narrow32(beyond[2], beyond[3])), set8(1)), set8(-1));
   alignas(64) std::int8_t tail[kColumns] = {};
   std::int8_t* place = weights;
   if (count < kColumns) {
@@ -152,7 +169,8 @@ template <int R>
       if (!task.last) store(kept + v * kLanes, sums[r][v]);
     }
     if (!task.last) continue;
-    moved += move_weights(sums[r], set32(task.threshold), task.weights + (row + r) * task.cols + column, count);
+    moved +=
+        move_weights(sums[r], set32(task.threshold), task.weights + (row + r) * task.cols + column, count);
   }
   return moved;
 }
@@ -172,8 +190,9 @@ inline std::int64_t vote(const VoteTask& task) {
     start[r] = 0;
     if constexpr (Dot::kBiased) {
       // Wraps where the vote itself fits.
-      start[r] = static_cast<std::int32_t>(0u - 128u * static_cast<std::uint32_t>(add_up(low, task.terms)) -
-                                           (high == nullptr ? 0u : 128u * 128u * static_cast<std::uint32_t>(add_up(high, task.terms))));
+      start[r] = static_cast<std::int32_t>(
+          0u - 128u * static_cast<std::uint32_t>(add_up(low, task.terms)) -
+          (high == nullptr ? 0u : 128u * 128u * static_cast<std::uint32_t>(add_up(high, task.terms))));
     }
     if constexpr (kPrepares) {
       Dot::prepare(low, task.terms, scratch.prepared + r * task.terms);
@@ -190,7 +209,8 @@ inline std::int64_t vote(const VoteTask& task) {
   }
   std::int64_t moved = 0;
   for (std::int64_t column = 0; column < task.cols; column += kColumns) {
-    const std::byte* panel = static_cast<const std::byte*>(task.packed_b) + static_cast<std::size_t>(column / kColumns) * panel_bytes(task.terms);
+    const std::byte* panel = static_cast<const std::byte*>(task.packed_b) +
+                             static_cast<std::size_t>(column / kColumns) * panel_bytes(task.terms);
     for (std::int64_t row = 0; row < task.rows;) {
       const Dot::X *l = low + row * task.terms, *h = high == nullptr ? nullptr : high + row * task.terms;
       if (task.rows - row >= 4) {

@@ -87,11 +87,12 @@ inline void relu(const RowTask& task) {
   });
 }
 
-// --- norm ---------------------------------------------------------------------------------------------------
+// --- norm
+// ---------------------------------------------------------------------------------------------------
 
-// For each mean 1..127 what divides 2·u, u <= 256·mean <= 32,512: floor(u / mean) = (2·u·multiplier >> 16) >> rest.
-// A power of two 2^e: multiplier 2^15, rest e. Else with e = floor(log2 mean): bits = max(15, 10 + 2·e), multiplier
-// floor(2^bits / mean) + 1 < 2^16, rest = bits - 15; exact, as 256·mean² < 2^bits.
+// For each mean 1..127 what divides 2·u, u <= 256·mean <= 32,512: floor(u / mean) = (2·u·multiplier >> 16) >>
+// rest. A power of two 2^e: multiplier 2^15, rest e. Else with e = floor(log2 mean): bits = max(15, 10 +
+// 2·e), multiplier floor(2^bits / mean) + 1 < 2^16, rest = bits - 15; exact, as 256·mean² < 2^bits.
 struct Means {
   struct Entry {
     std::uint16_t multiplier, rest;
@@ -113,12 +114,16 @@ constexpr Means kMeans;
 // The lanes v of a row divided by its mean, not yet clipped.
 struct MeanDivision {
   explicit MeanDivision(int mean)
-      : limit(set16(128 * mean)), negative_limit(set16(-128 * mean)), multiplier(set16(kMeans.of[mean].multiplier)),
+      : limit(set16(128 * mean)),
+        negative_limit(set16(-128 * mean)),
+        multiplier(set16(kMeans.of[mean].multiplier)),
         rest(count16(kMeans.of[mean].rest)) {}
   I limit, negative_limit, multiplier;
   Shift rest;
 
-  CLUTCH_SIMD I quotient(I u) const { return shift_right16(mul16_high_unsigned(add16(u, u), multiplier), rest); }
+  CLUTCH_SIMD I quotient(I u) const {
+    return shift_right16(mul16_high_unsigned(add16(u, u), multiplier), rest);
+  }
   CLUTCH_SIMD I floored(I v) const {
     const I within = max16(min16(v, limit), negative_limit);
     return sub16(quotient(add16(within, limit)), set16(128));
@@ -143,7 +148,8 @@ void norm_rows(const NormTask& task) {
     for (std::int64_t i = 0; i < rows.width; i += kVectorBytes) {
       const I xs = load(x + i), ws = load(gain + i);
       // x·256 times w·256, shifted by 16.
-      const I low = mul16_high(low8(zero(), xs), low8(zero(), ws)), high = mul16_high(high8(zero(), xs), high8(zero(), ws));
+      const I low = mul16_high(low8(zero(), xs), low8(zero(), ws)),
+              high = mul16_high(high8(zero(), xs), high8(zero(), ws));
       if constexpr (kRounding == exact::Rounding::kFloor) {
         store(out + i, clip8(narrow16(division.floored(low), division.floored(high))));
       } else {
@@ -158,7 +164,8 @@ inline void norm(const NormTask& task) {
   norm_rows<exact::Rounding::kTruncate>(task);
 }
 
-// --- embedding ----------------------------------------------------------------------------------------------
+// --- embedding
+// ----------------------------------------------------------------------------------------------
 
 // Products of noise are within 47² = 2,209: 14 of them fit 16 bits.
 constexpr int kMaxRank16 = 14;
@@ -168,13 +175,15 @@ inline void embed_row_wide(const EmbedTask& task, std::int64_t row) {
   const std::int8_t* weights = task.table + token * task.width;
   for (std::int64_t d = 0; d < task.width; ++d) {
     std::int32_t product = 0;
-    for (int j = 0; j < task.rank; ++j) product += task.noise->a[j * task.a_step + token] * task.noise->b[j * task.width + d];
+    for (int j = 0; j < task.rank; ++j)
+      product += task.noise->a[j * task.a_step + token] * task.noise->b[j * task.width + d];
     const std::int32_t sum = weights[d] + task.noise->sign * (product >> task.noise_shift);
     task.out[row * task.width + d] = static_cast<std::int8_t>(sum > 127 ? 127 : sum < -127 ? -127 : sum);
   }
 }
 
-// With its sign before the shift, as in matmul; the sum of a weight and the perturbation stays within 16 bits.
+// With its sign before the shift, as in matmul; the sum of a weight and the perturbation stays within 16
+// bits.
 inline void embed_row(const EmbedTask& task, std::int64_t row) {
   const std::uint16_t token = task.tokens[row];
   const std::int8_t* weights = task.table + token * task.width;
@@ -200,7 +209,8 @@ inline void embed(const EmbedTask& task) {
   for (std::int64_t r = 0; r < task.count; ++r) {
     if (task.noise == nullptr) {
       const std::int8_t* weights = task.table + task.tokens[r] * task.width;
-      for (std::int64_t i = 0; i < task.width; i += kVectorBytes) store(task.out + r * task.width + i, load(weights + i));
+      for (std::int64_t i = 0; i < task.width; i += kVectorBytes)
+        store(task.out + r * task.width + i, load(weights + i));
     } else if (task.rank * 2209 + (1 << task.noise_shift) <= INT16_MAX) {
       embed_row(task, r);
     } else {

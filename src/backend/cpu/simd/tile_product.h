@@ -14,8 +14,8 @@ CLUTCH_SIMD std::int32_t load_group(const X* x) {
   return word;
 }
 
-// sums[r][j] += Σ over steps of panel vector (step, j) times row r's group, in the sense of Dot::multiply. x_step is
-// in elements; a step of the panel is four vectors.
+// sums[r][j] += Σ over steps of panel vector (step, j) times row r's group, in the sense of Dot::multiply.
+// x_step is in elements; a step of the panel is four vectors.
 template <class Dot, int R>
 CLUTCH_SIMD void accumulate_broadcast(I (&sums)[R][4], const typename Dot::X* x, std::ptrdiff_t x_step,
                                       const std::byte* panel, std::int64_t steps) {

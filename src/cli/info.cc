@@ -1,0 +1,77 @@
+// clutch info: what this build is and what this machine has; and what a model is made of.
+#include <fmt/format.h>
+
+#include <fstream>
+#include <memory>
+#include <sstream>
+
+#include "backend/select.h"
+#include "cli/commands.h"
+#include "exact/version.h"
+#include "program/ops.h"
+#include "program/print.h"
+#include "run/checkpoint.h"
+
+namespace clutch::cli {
+namespace {
+
+struct Options {
+  std::string model;
+  bool ops = false;
+};
+
+// The processor's features that kernels could use, as Linux names them.
+std::string cpu_features() {
+  static constexpr const char* kOfInterest[] = {"sse4_1",      "avx2",     "avx_vnni", "avx512bw", "avx512vl",
+                                                "avx512_vnni", "amx_int8", "asimd",    "asimddp",  "i8mm"};
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with("flags") && !line.starts_with("Features")) continue;
+    std::istringstream words(line);
+    std::string found;
+    for (std::string word; words >> word;) {
+      for (const char* feature : kOfInterest) {
+        if (word == feature) found += (found.empty() ? "" : " ") + word;
+      }
+    }
+    return found.empty() ? "none of interest" : found;
+  }
+  return "unknown (no /proc/cpuinfo)";
+}
+
+std::string about() {
+  std::string text =
+      fmt::format("clutch {}\nsemantic version {}\ncpu features: {}\nthreads: {}\n\nbackends:\n",
+                  CLUTCH_VERSION, exact::kSemanticVersion, cpu_features(), default_threads());
+  for (const BackendEntry& entry : list_backends()) {
+    text += fmt::format("  {:16} {}\n", entry.name,
+                        entry.unavailable.empty() ? entry.summary : "off: " + entry.unavailable);
+  }
+  text += "\narchitectures:\n";
+  for (const Architecture& architecture : architectures()) {
+    text += fmt::format("  {:16} {}\n", architecture.name, architecture.summary);
+  }
+  return text;
+}
+
+Status run(const Options& options) {
+  if (options.ops) return write_stdout(ops_markdown());
+  if (options.model.empty()) return write_stdout(about());
+  auto model = load_model(options.model);
+  if (!model.ok()) return model.status();
+  return write_stdout(fmt::format("{}digest {:016x}\n", print_program(model.value().program),
+                                  digest(model.value().program, model.value().weights)));
+}
+
+}  // namespace
+
+void add_info(CLI::App& app, int& exit_status) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command =
+      app.add_subcommand("info", "Show versions, this machine's backends, or a model's program");
+  command->add_option("-m,--model", options->model, "Print this model's program and digest instead");
+  command->add_flag("--ops", options->ops, "Print the list of ops as docs/OPS.md has it");
+  command->callback([options, &exit_status] { exit_status = finish(run(*options)); });
+}
+
+}  // namespace clutch::cli

@@ -1,0 +1,203 @@
+// clutch train: learns from text, showing how it goes, and leaves a run folder.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <memory>
+#include <set>
+
+#include "base/files.h"
+#include "cli/commands.h"
+#include "run/trainer.h"
+
+namespace clutch::cli {
+namespace {
+
+std::atomic<bool> stop_requested{false};
+
+// The first Ctrl-C asks for an end, the second takes it.
+void on_interrupt(int signal) {
+  stop_requested = true;
+  std::signal(signal, SIG_DFL);
+}
+
+std::string format_duration(double seconds) {
+  const auto s = static_cast<long>(seconds + 0.5);
+  if (s < 60) return fmt::format("{}s", s);
+  if (s < 3600) return fmt::format("{}m{:02}s", s / 60, s % 60);
+  return fmt::format("{}h{:02}m", s / 3600, s / 60 % 60);
+}
+
+std::string format_count(double count) {
+  if (count >= 1e9) return fmt::format("{:.2f}G", count / 1e9);
+  if (count >= 1e6) return fmt::format("{:.2f}M", count / 1e6);
+  if (count >= 1e3) return fmt::format("{:.1f}k", count / 1e3);
+  return fmt::format("{:.0f}", count);
+}
+
+// One line that rewrites itself on a terminal, plain lines elsewhere.
+class Progress : public TrainObserver {
+ public:
+  Progress(const Trainer& trainer, std::int64_t log_every)
+      : steps_(static_cast<std::uint64_t>(trainer.config().steps)),
+        tokens_per_step_(
+            static_cast<double>(trainer.config().population * trainer.config().tokens_per_update)),
+        log_every_(static_cast<std::uint64_t>(log_every)),
+        terminal_(isatty(STDERR_FILENO) != 0),
+        first_step_(trainer.step()),
+        start_(Clock::now()) {}
+
+  void on_step(const StepReport& report) override {
+    const double share = std::max(0.02, 1.0 / static_cast<double>(report.step - first_step_));
+    smoothed_ += share * (report.bits_per_byte - smoothed_);
+    const double elapsed = std::chrono::duration<double>(Clock::now() - start_).count();
+    const bool keep = report.valid_bits_per_byte || report.step == steps_ ||
+                      (log_every_ > 0 && report.step % log_every_ == 0);
+    const double pause = terminal_ ? 0.1 : 5.0;
+    if (!keep && (elapsed - shown_ < pause || (!terminal_ && log_every_ > 0))) return;
+    shown_ = elapsed;
+    const double per_second = static_cast<double>(report.step - first_step_) / elapsed;
+    std::string line = fmt::format(
+        "step {}/{}  {:.4f} bits/byte  smoothed {:.4f}  {} tokens/s  moved {:.2f}%  tied {:.2f}%  left {}",
+        report.step, steps_, report.bits_per_byte, smoothed_, format_count(per_second * tokens_per_step_),
+        100 * report.moved, 100 * report.tied,
+        format_duration(static_cast<double>(steps_ - report.step) / per_second));
+    if (keep) line += fmt::format("  digest {:016x}", report.digest);
+    if (report.valid_bits_per_byte) line += fmt::format("  held-out {:.4f}", *report.valid_bits_per_byte);
+    if (terminal_)
+      fmt::print(stderr, "\r\x1b[K{}{}", line, keep ? "\n" : "");
+    else
+      fmt::print(stderr, "{}\n", line);
+    std::fflush(stderr);
+  }
+
+  void on_sample(std::uint64_t step, const std::string& text) override {
+    fmt::print(stderr, "{}--- at step {} it writes:\n{}\n---\n", terminal_ ? "\r\x1b[K" : "", step, text);
+  }
+
+  void on_checkpoint(std::uint64_t) override {}
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  const std::uint64_t steps_;
+  const double tokens_per_step_;
+  const std::uint64_t log_every_;
+  const bool terminal_;
+  const std::uint64_t first_step_;
+  const Clock::time_point start_;
+  double smoothed_ = 0, shown_ = -1;
+};
+
+struct Options {
+  RunConfig flags;
+  std::set<std::string> given;  // names of the knobs given as flags
+  std::string out = "run", resume, config_file;
+  std::int64_t log_every = 0;
+};
+
+// What the flags say, over what `base` says.
+Status apply_flags(const Options& options, bool resuming, RunConfig& base) {
+  for (const Knob& knob : knobs()) {
+    if (!options.given.contains(knob.name)) continue;
+    const RunConfig before = base;
+    bool changed = false;
+    std::visit(
+        [&](auto field) {
+          changed = base.*field != options.flags.*field;
+          base.*field = options.flags.*field;
+        },
+        knob.field);
+    if (resuming && changed && knob.group == KnobGroup::kMeaning) {
+      return fail(
+          std::string("--") + knob.name, "differs from the run's config.json",
+          "leave it out to go on with the run as it is, or start another with --init " + options.resume);
+    }
+  }
+  return {};
+}
+
+Result<std::unique_ptr<Trainer>> make_trainer(const Options& options) {
+  const bool resuming = !options.resume.empty();
+  RunConfig config;
+  if (resuming) {
+    auto saved = read_config(options.resume);
+    if (!saved.ok()) return saved.status();
+    config = std::move(saved).value();
+  } else if (!options.config_file.empty()) {
+    auto text = read_file(options.config_file, 1 << 20);
+    if (!text.ok()) return text.status();
+    auto parsed = config_from_json(text.value(), options.config_file);
+    if (!parsed.ok()) return parsed.status();
+    config = std::move(parsed).value();
+  }
+  CLUTCH_RETURN_IF_ERROR(apply_flags(options, resuming, config));
+  return resuming ? Trainer::resume(options.resume, config) : Trainer::create(options.out, config);
+}
+
+Status run(const Options& options) {
+  auto made = make_trainer(options);
+  if (!made.ok()) return made.status();
+  Trainer& trainer = *made.value();
+  const std::string& folder = options.resume.empty() ? options.out : options.resume;
+  fmt::print(stderr,
+             "{}: {} parameters; {} tokens to train on, {} held out; {} with {} members; run folder {}\n",
+             trainer.config().arch, format_count(static_cast<double>(trainer.program().parameters())),
+             format_count(static_cast<double>(trainer.corpus().tokens.size())),
+             format_count(static_cast<double>(trainer.held_out().tokens.size())), trainer.backend().name(),
+             trainer.config().population, folder);
+  if (!options.resume.empty()) fmt::print(stderr, "going on from step {}\n", trainer.step());
+
+  std::signal(SIGINT, on_interrupt);
+  std::signal(SIGTERM, on_interrupt);
+  Progress progress(trainer, options.log_every);
+  CLUTCH_RETURN_IF_ERROR(trainer.train(progress, stop_requested));
+  if (trainer.step() < static_cast<std::uint64_t>(trainer.config().steps)) {
+    fmt::print(stderr, "\nstopped and saved at step {}; go on with: clutch train --resume {}\n",
+               trainer.step(), folder);
+  } else {
+    fmt::print(stderr, "done and saved; let it write with: clutch generate -m {}\n", folder);
+  }
+  return {};
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, int& exit_status) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("train", "Learn from a text");
+  command->footer(
+      "A new run:   clutch train --data book.txt --out run\n"
+      "To go on:    clutch train --resume run --steps 5000\n"
+      "Like before: clutch train --config run/config.json --seed 2 --out run2\n"
+      "Ctrl-C finishes the step, saves, and says how to go on.");
+  command->add_option("-o,--out", options->out, "Run folder to make")->capture_default_str();
+  command->add_option("--resume", options->resume,
+                      "Run folder to go on with, exactly as if it had never stopped");
+  command->add_option("--config", options->config_file,
+                      "Take knobs from this config.json; flags override it");
+  command->add_option("--log-every", options->log_every,
+                      "Print a line every so many steps; 0: every few seconds");
+  std::vector<std::pair<std::string, CLI::Option*>> flags;
+  for (const Knob& knob : knobs()) {
+    std::visit(
+        [&](auto field) {
+          CLI::Option* option =
+              command->add_option(std::string("--") + knob.name, options->flags.*field, knob.help);
+          option->capture_default_str();
+          flags.emplace_back(knob.name, option);
+        },
+        knob.field);
+  }
+  command->callback([options, flags, &exit_status] {
+    for (const auto& [name, option] : flags) {
+      if (option->count() > 0) options->given.insert(name);
+    }
+    exit_status = finish(run(*options));
+  });
+}
+
+}  // namespace clutch::cli

@@ -1,0 +1,164 @@
+#include "run/checkpoint.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "base/files.h"
+#include "base/safetensors.h"
+
+namespace clutch {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kStates = "members.states";
+constexpr std::uint64_t kMaxConfigBytes = 1 << 20, kMaxMetricsBytes = std::uint64_t{1} << 32;
+
+std::string checkpoints_path(const std::string& run) { return run + "/checkpoints"; }
+
+// Paths of finished checkpoints, oldest first: their names sort by step.
+std::vector<std::string> list_checkpoints(const std::string& run) {
+  std::vector<std::string> paths;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(checkpoints_path(run), error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("step-") && name.ends_with(".safetensors")) paths.push_back(entry.path().string());
+  }
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+Result<std::uint64_t> metadata_number(const SafetensorsFile& file, const char* key, const std::string& name) {
+  const auto found = file.metadata.find(key);
+  std::uint64_t value = 0;
+  if (found != file.metadata.end()) {
+    const std::string& text = found->second;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error == std::errc() && end == text.data() + text.size()) return value;
+  }
+  return fail(name, fmt::format("its metadata hold no number '{}'", key), "it is no checkpoint of a run");
+}
+
+Status make_folder(const std::string& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (!error) return {};
+  return fail(path, "cannot be created: " + error.message(), "choose another --out");
+}
+
+}  // namespace
+
+std::string config_path(const std::string& run) { return run + "/config.json"; }
+std::string metrics_path(const std::string& run) { return run + "/metrics.jsonl"; }
+
+Status create_run(const std::string& run, const RunConfig& config) {
+  std::error_code error;
+  if (fs::exists(run, error) && (!fs::is_directory(run, error) || !fs::is_empty(run, error))) {
+    return fail(run, "exists already",
+                fmt::format("choose another --out, or go on with: clutch train --resume {}", run));
+  }
+  CLUTCH_RETURN_IF_ERROR(make_folder(run));
+  return write_config(run, config);
+}
+
+Status write_config(const std::string& run, const RunConfig& config) {
+  return write_file_atomically(config_path(run), to_json(config));
+}
+
+Result<RunConfig> read_config(const std::string& run) {
+  auto text = read_file(config_path(run), kMaxConfigBytes);
+  if (!text.ok()) return text.status();
+  return config_from_json(text.value(), config_path(run));
+}
+
+Status write_checkpoint(const std::string& run, const Program& program, const Checkpoint& checkpoint,
+                        std::int64_t population, std::int64_t keep) {
+  SafetensorsFile file{to_tensors(program, checkpoint.weights), to_metadata(checkpoint.model_config)};
+  file.tensors.push_back({kStates, {population, program.state_width()}, checkpoint.states});
+  file.metadata["step"] = std::to_string(checkpoint.step);
+  file.metadata["seconds"] = fmt::format("{:.3f}", checkpoint.seconds);
+  file.metadata["corpus_digest"] = checkpoint.corpus_digest;
+  file.metadata["weights_digest"] = fmt::format("{:016x}", digest(program, checkpoint.weights));
+  CLUTCH_RETURN_IF_ERROR(make_folder(checkpoints_path(run)));
+  CLUTCH_RETURN_IF_ERROR(write_safetensors(
+      fmt::format("{}/step-{:08}.safetensors", checkpoints_path(run), checkpoint.step), file));
+  const auto paths = list_checkpoints(run);
+  for (std::size_t i = 0; i + static_cast<std::size_t>(keep) < paths.size(); ++i) {
+    std::error_code error;
+    fs::remove(paths[i], error);  // one too many is no harm
+  }
+  return {};
+}
+
+bool has_checkpoint(const std::string& run) { return !list_checkpoints(run).empty(); }
+
+Result<Checkpoint> read_last_checkpoint(const std::string& run) {
+  auto path = model_file(run);
+  if (!path.ok()) return path.status();
+  auto file = read_safetensors(path.value());
+  if (!file.ok()) return file.status();
+  auto model = to_model(file.value(), path.value());
+  if (!model.ok()) return model.status();
+  auto step = metadata_number(file.value(), "step", path.value());
+  if (!step.ok()) return step.status();
+
+  Checkpoint checkpoint{.step = step.value(),
+                        .corpus_digest = file.value().metadata["corpus_digest"],
+                        .model_config = model.value().config,
+                        .weights = std::move(model.value().weights),
+                        .states = {}};
+  checkpoint.seconds = std::atof(file.value().metadata["seconds"].c_str());
+  const std::string saved = file.value().metadata["weights_digest"];
+  const std::string actual = fmt::format("{:016x}", digest(model.value().program, checkpoint.weights));
+  if (saved != actual) {
+    return fail(path.value(),
+                fmt::format("its weights have digest {}, not the {} they were saved with", actual, saved),
+                "the file is damaged; remove it to go on from the checkpoint before");
+  }
+  for (Tensor& tensor : file.value().tensors) {
+    if (tensor.name == kStates) checkpoint.states = std::move(tensor.data);
+  }
+  return checkpoint;
+}
+
+Result<std::string> model_file(const std::string& path) {
+  std::error_code error;
+  if (!fs::is_directory(path, error)) return path;
+  const auto paths = list_checkpoints(path);
+  if (paths.empty()) {
+    return fail(path, "holds no checkpoint in checkpoints/",
+                "name a run folder of `clutch train` or a .safetensors file");
+  }
+  return paths.back();
+}
+
+Result<Model> load_model(const std::string& path) {
+  auto name = model_file(path);
+  if (!name.ok()) return name.status();
+  auto file = read_safetensors(name.value());
+  if (!file.ok()) return file.status();
+  return to_model(file.value(), name.value());
+}
+
+Status cut_metrics(const std::string& run, std::uint64_t step) {
+  const std::string path = metrics_path(run);
+  std::error_code error;
+  if (!fs::exists(path, error)) return {};
+  auto text = read_file(path, kMaxMetricsBytes);
+  if (!text.ok()) return text.status();
+  std::string kept;
+  for (std::size_t begin = 0, end = 0; (end = text.value().find('\n', begin)) != std::string::npos;
+       begin = end + 1) {
+    const std::string line = text.value().substr(begin, end + 1 - begin);
+    const auto json = nlohmann::json::parse(line, nullptr, false);
+    const bool numbered = json.is_object() && json.contains("step") && json["step"].is_number_unsigned();
+    if (numbered && json["step"].get<std::uint64_t>() <= step) kept += line;
+  }
+  return write_file_atomically(path, kept);
+}
+
+}  // namespace clutch

@@ -1,0 +1,54 @@
+// A run's folder on disk: config.json, metrics.jsonl and checkpoints/. docs/FORMATS.md describes every file.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "models/model.h"
+#include "run/config.h"
+
+namespace clutch {
+
+// Everything a run needs to go on: the model, the members' states, and where it stood.
+struct Checkpoint {
+  std::uint64_t step = 0;     // updates made
+  std::string corpus_digest;  // of the training text, 16 hexadecimal digits
+  double seconds = 0;         // of training so far; for display
+  ModelConfig model_config;
+  Weights weights;
+  std::vector<std::int8_t> states;  // [population][state_width]
+};
+
+std::string config_path(const std::string& run);
+std::string metrics_path(const std::string& run);
+
+// Makes a new run folder with its config.json; fails where the folder exists and is not empty.
+Status create_run(const std::string& run, const RunConfig& config);
+
+// Writes config.json anew.
+Status write_config(const std::string& run, const RunConfig& config);
+Result<RunConfig> read_config(const std::string& run);
+
+// Writes checkpoints/step-<8 digits>.safetensors, then removes the oldest beyond `keep`.
+Status write_checkpoint(const std::string& run, const Program& program, const Checkpoint& checkpoint,
+                        std::int64_t population, std::int64_t keep);
+
+bool has_checkpoint(const std::string& run);
+
+// The last checkpoint of a run. Fails where there is none or it is damaged.
+Result<Checkpoint> read_last_checkpoint(const std::string& run);
+
+// The file a user's -m means: a run folder stands for its last checkpoint, anything else for itself.
+Result<std::string> model_file(const std::string& path);
+
+// model_file, read.
+Result<Model> load_model(const std::string& path);
+
+// Drops the lines of metrics.jsonl after `step`, and a last line that was cut short: what a resume does
+// again.
+Status cut_metrics(const std::string& run, std::uint64_t step);
+
+}  // namespace clutch

@@ -1,0 +1,80 @@
+// The configuration of a run: one list of knobs from which come the flags, the help, config.json and the
+// check of what a resume may change.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/status.h"
+#include "evolution/fitness.h"
+#include "evolution/population.h"
+#include "evolution/rule.h"
+#include "models/model.h"
+
+namespace clutch {
+
+// Flat on purpose: a field per knob, of one of three types. Decimal numbers stay text, so that the integers
+// made of them are the same everywhere.
+struct RunConfig {
+  std::vector<std::string> data;
+  std::string valid;
+  std::string valid_fraction = "0.05";
+  std::string init;
+  std::string arch = "egg";
+  std::int64_t dim = 64, layers = 1, vocab = 256;
+  std::string dialect = "nano-egg", activation = "none";
+  std::int64_t population = 1024, group_size = 2, noise_reuse = 1, rank = 1, sigma_shift = 4;
+  std::int64_t tokens_per_update = 100;
+  std::string alpha = "0.5", alpha_decay = "0.002";
+  std::string fitness = "sign";
+  std::int64_t seed = 0, steps = 1000;
+
+  std::int64_t validate_every = 100, valid_tokens = 131072, sample_every = 0;
+  std::int64_t checkpoint_every = 100, keep = 3;
+  std::string backend = "cpu";
+  std::int64_t threads = 0;
+};
+
+enum class KnobGroup : std::uint8_t {
+  kMeaning,  // decides the bits of the run; fixed once it has begun
+  kLength,   // how far it goes; a resume may change it
+  kComfort,  // never changes a bit
+};
+
+struct Knob {
+  using Field = std::variant<std::int64_t RunConfig::*, std::string RunConfig::*,
+                             std::vector<std::string> RunConfig::*>;
+  const char* name;  // of the flag, without dashes in front; config.json has '_' for '-'
+  Field field;
+  KnobGroup group;
+  const char* help;  // what it does, and when to touch it
+
+  std::string key() const;
+};
+
+const std::vector<Knob>& knobs();
+
+// config.json: an object with one member per knob, in the list's order. Parsing fills in defaults for absent
+// members and refuses unknown ones and wrong types, naming `name`.
+std::string to_json(const RunConfig& config);
+Result<RunConfig> config_from_json(std::string_view text, const std::string& name);
+
+// The parts of a configuration that other folders understand. Sizes are checked where they are used.
+ModelConfig model_config(const RunConfig& config);
+Population population(const RunConfig& config);
+
+// Checks every knob that build_program does not; fails naming the flag. An alpha above 1 is replaced by what
+// it stands for: alpha 1 and alpha-decay (2^alpha - 1) / 1000.
+Status resolve(RunConfig& config);
+
+// Of a resolved config.
+AlphaSchedule alpha_schedule(const RunConfig& config);
+std::uint32_t valid_permille(const RunConfig& config);
+
+// floor(x · 2^30) of a decimal number in [0, 2^20) such as "0.002" or "1e-3"; fails naming `flag`.
+Result<std::uint64_t> parse_decimal_q30(const std::string& text, const std::string& flag);
+
+}  // namespace clutch
