@@ -135,6 +135,9 @@ struct Kernels {
   // terms).
   void (*pack_terms)(const std::int8_t* b, std::int64_t terms, void* packed);
   std::int64_t (*vote)(const VoteTask& task);  // returns how many weights changed
+  // Multiplies registers with each other, `steps` times what an inner loop does; returns how many
+  // multiply-adds. Null where products are left to the compiler.
+  std::int64_t (*multiply_registers)(std::int64_t steps);
 };
 
 const Kernels& scalar_kernels();

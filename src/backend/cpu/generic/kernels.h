@@ -280,8 +280,8 @@ inline std::int64_t vote(const VoteTask& task) {
 }
 
 inline constexpr Kernels kernels(const char* name) {
-  return {name,     packed_bytes, pack, scratch_bytes, matmul, norm,       embed,      add,
-          add_bias, gate,         mix,  relu,          loss,   fill_noise, pack_terms, vote};
+  return {name, packed_bytes, pack, scratch_bytes, matmul,     norm,       embed, add,    add_bias,
+          gate, mix,          relu, loss,          fill_noise, pack_terms, vote,  nullptr};
 }
 
 }  // namespace generic

@@ -21,6 +21,7 @@ constexpr int kVectorBytes = 64;
 CLUTCH_SIMD void pin(I (&sums)[4]) {
   asm volatile("" : "+v"(sums[0]), "+v"(sums[1]), "+v"(sums[2]), "+v"(sums[3]));
 }
+CLUTCH_SIMD void keep(I a) { asm volatile("" : : "v"(a)); }
 
 CLUTCH_SIMD I load(const void* p) { return _mm512_loadu_si512(p); }
 CLUTCH_SIMD void store(void* p, I a) { _mm512_storeu_si512(p, a); }

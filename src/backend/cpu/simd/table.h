@@ -10,8 +10,23 @@ namespace clutch::cpu {
 namespace {
 
 inline constexpr Kernels simd_kernels(const char* name) {
-  return {name,     packed_bytes, pack, scratch_bytes, matmul, norm,       embed,      add,
-          add_bias, gate,         mix,  relu,          loss,   fill_noise, pack_terms, vote};
+  return {name,
+          packed_bytes,
+          pack,
+          scratch_bytes,
+          matmul,
+          norm,
+          embed,
+          add,
+          add_bias,
+          gate,
+          mix,
+          relu,
+          loss,
+          fill_noise,
+          pack_terms,
+          vote,
+          multiply_registers<Dot, kBlockRows>};
 }
 
 }  // namespace
