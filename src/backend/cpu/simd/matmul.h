@@ -9,12 +9,12 @@
 
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/simd/divide.h"
+#include "backend/cpu/simd/facts.h"
 
 namespace clutch::cpu {
 namespace {
 
 constexpr std::int64_t kColumns = kVectorBytes;  // of a panel
-constexpr int kLanes = kVectorBytes / 4;         // 32-bit
 
 constexpr std::int64_t column_of(int vector, int lane) { return lane / 4 * 16 + vector * 4 + lane % 4; }
 
@@ -60,105 +60,6 @@ inline void pack_terms(const std::int8_t* b, std::int64_t terms, void* packed) {
   }
 }
 
-// --- what a product needs to know of each row ------------------------------------------------------------
-
-// Rows of a call are numbered member by member, token by token; arrays below are by row.
-struct RowFacts {
-  std::int32_t* start;     // of every sum of the row
-  std::int32_t* rounding;  // added before the perturbation's shift: a minus member's rounds up, so that after
-                           // negation the two members of a pair mirror each other
-  std::int32_t* projections;  // [rank]: ± x·B_j
-  std::int64_t rows;
-  std::int64_t step;  // from component to component of projections
-  RowFacts from(std::int64_t row) const {
-    return {start + row, rounding + row, projections + row, rows - row, step};
-  }
-};
-
-// The perturbation (p·A) >> s, p = x·B of up to 25 bits, as one multiply-add of 16-bit pairs: p = high·512 +
-// low with 0 <= low < 512 and |high| <= 2^15, times (A·512, A), |A·512| <= 24,064. madd's one overflow (all
-// four at -2^15) cannot occur.
-constexpr std::int64_t kMaxSplitProjection = (1 << 24) - 1;
-CLUTCH_SIMD std::int32_t split_projection(std::int32_t p) {
-  return static_cast<std::int32_t>(static_cast<std::uint32_t>(p >> 9) << 16 |
-                                   (static_cast<std::uint32_t>(p) & 511));
-}
-
-enum class Perturb {
-  kNone,
-  kShared,  // one member's noise for all rows, A widened beforehand
-  kEach,    // each row its own member's
-  kScalar,  // sums or noise need more than 32 bits, or the division a wide multiplication: after the vectors
-};
-
-inline Perturb choose_perturb(const MatmulTask& task) {
-  const Divider& d = task.divider;
-  // (v + 128·divisor) << shift must fit a sum, and its 16-bit division a 16-bit multiplier.
-  const bool divides =
-      d.divisor == 1 || (d.divisor < 128 && task.largest_sum + (128 * d.divisor << d.shift) < INT32_MAX);
-  if (!divides) return Perturb::kScalar;
-  if (task.noise == nullptr) return Perturb::kNone;
-  if (task.largest_perturbation + (std::int64_t{1} << task.noise_shift) >= INT32_MAX) return Perturb::kScalar;
-  return task.tokens > 1 && task.largest_projection <= kMaxSplitProjection ? Perturb::kShared
-                                                                           : Perturb::kEach;
-}
-
-// Sums over four rows at a time, so that four horizontal sums are one.
-inline void project_four(const std::int8_t* const (&x)[4], const std::int8_t* const (&b)[4], std::int64_t k,
-                         std::int32_t* out) {
-  I s0 = zero(), s1 = zero(), s2 = zero(), s3 = zero();
-  for (std::int64_t i = 0; i < k; i += kVectorBytes) {
-    s0 = Dot::project(s0, load(b[0] + i), load(x[0] + i));
-    s1 = Dot::project(s1, load(b[1] + i), load(x[1] + i));
-    s2 = Dot::project(s2, load(b[2] + i), load(x[2] + i));
-    s3 = Dot::project(s3, load(b[3] + i), load(x[3] + i));
-  }
-  sums32(s0, s1, s2, s3, out);
-}
-
-inline void add_up_four(const std::int8_t* const (&x)[4], std::int64_t k, std::int32_t* out) {
-  I s0 = zero(), s1 = zero(), s2 = zero(), s3 = zero();
-  for (std::int64_t i = 0; i < k; i += kVectorBytes) {
-    s0 = Dot::add_up(s0, load(x[0] + i));
-    s1 = Dot::add_up(s1, load(x[1] + i));
-    s2 = Dot::add_up(s2, load(x[2] + i));
-    s3 = Dot::add_up(s3, load(x[3] + i));
-  }
-  sums32(s0, s1, s2, s3, out);
-}
-
-// Four rows from `row` on (the last ones repeated at the end: the arrays have room).
-inline void find_four(const MatmulTask& task, Perturb perturb, std::int32_t offset, std::int64_t row,
-                      const RowFacts& facts) {
-  const std::int8_t *x[4], *b[4];
-  std::int64_t member[4];
-  for (int i = 0; i < 4; ++i) {
-    const std::int64_t at = row + i < facts.rows ? row + i : facts.rows - 1;
-    member[i] = task.tokens == 1 ? at : at / task.tokens;
-    x[i] = task.x.row(member[i], at - member[i] * task.tokens);
-  }
-  // Unsigned, since parts may wrap where the results fit.
-  alignas(16) std::int32_t sums[4] = {}, dots[4];
-  if constexpr (Dot::kBiased) add_up_four(x, task.k, sums);
-  std::uint32_t bias[4];
-  for (int i = 0; i < 4; ++i) bias[i] = 128u * static_cast<std::uint32_t>(sums[i]);
-  for (int i = 0; i < 4; ++i)
-    facts.start[row + i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(offset) - bias[i]);
-  if (task.noise == nullptr) return;
-  for (int j = 0; j < task.rank; ++j) {
-    for (int i = 0; i < 4; ++i) b[i] = task.noise[member[i]].b + j * task.k;
-    project_four(x, b, task.k, dots);
-    for (int i = 0; i < 4; ++i) {
-      const auto p = static_cast<std::int32_t>(static_cast<std::uint32_t>(dots[i]) - bias[i]) *
-                     task.noise[member[i]].sign;
-      facts.projections[j * facts.step + row + i] = perturb == Perturb::kShared ? split_projection(p) : p;
-    }
-  }
-  for (int i = 0; i < 4; ++i) {
-    facts.rounding[row + i] = task.noise[member[i]].sign < 0 ? (1 << task.noise_shift) - 1 : 0;
-  }
-}
-
 // --- a block: R rows by one panel --------------------------------------------------------------------------
 
 struct Block {
@@ -190,6 +91,27 @@ struct Finish {
   int rank;
   std::int64_t n;
 };
+
+template <int R>
+CLUTCH_SIMD void start_sums(I (&sums)[R][4], const Block& b) {
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) sums[r][0] = sums[r][1] = sums[r][2] = sums[r][3] = set32(b.facts.start[r]);
+}
+
+// One component, the usual rank: A's four vectors stay in registers.
+template <int R>
+CLUTCH_SIMD void perturb_shared_once(I (&sums)[R][4], const Block& b, const Finish& finish) {
+  const I rounding = set32(b.facts.rounding[0]);
+#pragma GCC unroll 4
+  for (int v = 0; v < 4; ++v) {
+    const I a = load(b.shared_a + v * kLanes);
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r) {
+      const I z = madd16_add(rounding, a, set32(b.facts.projections[r]));
+      sums[r][v] = add32(sums[r][v], shift_floor32(z, finish.noise_shift));
+    }
+  }
+}
 
 template <int R>
 CLUTCH_SIMD void perturb_shared(I (&sums)[R][4], const Block& b, const Finish& finish) {
@@ -237,31 +159,39 @@ CLUTCH_SIMD void perturb_each(I (&sums)[R][4], const Block& b, const Finish& fin
 }
 
 // Divided, clipped, in place again.
-CLUTCH_SIMD I narrow(const I (&sums)[4], const Finish& finish) {
+CLUTCH_SIMD I narrow_shifted(const I (&sums)[4], const Finish& finish) {
   const I a = shift_floor32(sums[0], finish.shift), b = shift_floor32(sums[1], finish.shift);
   const I c = shift_floor32(sums[2], finish.shift), d = shift_floor32(sums[3], finish.shift);
-  if (finish.divides) return finish.divide.floor_biased(narrow32_unsigned(a, b), narrow32_unsigned(c, d));
   return max8(narrow16(narrow32(a, b), narrow32(c, d)), set8(-exact::kClip));
+}
+CLUTCH_SIMD I narrow_divided(const I (&sums)[4], const Finish& finish) {
+  const I a = shift_floor32(sums[0], finish.shift), b = shift_floor32(sums[1], finish.shift);
+  const I c = shift_floor32(sums[2], finish.shift), d = shift_floor32(sums[3], finish.shift);
+  return finish.divide.floor_biased(narrow32_unsigned(a, b), narrow32_unsigned(c, d));
 }
 
 template <int R, Perturb P>
 [[gnu::noinline]] void block(const Block& b, const Finish& finish) {
   I sums[R][4];
-#pragma GCC unroll 6
-  for (int r = 0; r < R; ++r) sums[r][0] = sums[r][1] = sums[r][2] = sums[r][3] = set32(b.facts.start[r]);
+  start_sums<R>(sums, b);
   Dot::template accumulate<R>(sums, b.x, b.x_step, b.panel, b.steps);
+  if constexpr (P == Perturb::kSharedOnce) perturb_shared_once<R>(sums, b, finish);
   if constexpr (P == Perturb::kShared) perturb_shared<R>(sums, b, finish);
   if constexpr (P == Perturb::kEach) perturb_each<R>(sums, b, finish);
+  if (finish.divides) {
 #pragma GCC unroll 6
-  for (int r = 0; r < R; ++r) store(b.y + r * b.y_step, narrow(sums[r], finish));
+    for (int r = 0; r < R; ++r) store(b.y + r * b.y_step, narrow_divided(sums[r], finish));
+  } else {
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r) store(b.y + r * b.y_step, narrow_shifted(sums[r], finish));
+  }
 }
 
 // The sums themselves, for what is too wide for the vectors above.
 template <int R>
 [[gnu::noinline]] void block_sums(const Block& b, std::int32_t* out) {
   I sums[R][4];
-#pragma GCC unroll 6
-  for (int r = 0; r < R; ++r) sums[r][0] = sums[r][1] = sums[r][2] = sums[r][3] = set32(b.facts.start[r]);
+  start_sums<R>(sums, b);
   Dot::template accumulate<R>(sums, b.x, b.x_step, b.panel, b.steps);
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r) {

@@ -17,9 +17,14 @@ constexpr std::int64_t rounded_up(std::int64_t bytes) {
 // Rows that are not bytes as they lie are prepared once per call.
 constexpr bool kPrepares = sizeof(Dot::X) != 1;
 
+// Words of the facts of a call; see Scratch.
+constexpr std::int64_t facts_words(std::int64_t rows, int rank) {
+  return rounded_up(rows + kLanes) * (2 + rank);
+}
+
 inline std::size_t scratch_bytes(std::int64_t, std::int64_t k, std::int64_t rows, int rank) {
-  const std::int64_t facts = rounded_up((rows + 3) * 4 * (2 + rank)), shared_a = rank * kColumns * 4;
-  return static_cast<std::size_t>(facts + shared_a +
+  const std::int64_t words = facts_words(rows, rank) + rank * kColumns;
+  return static_cast<std::size_t>(words * 4 +
                                   (kPrepares ? rows * k * static_cast<std::int64_t>(sizeof(Dot::X)) : 0));
 }
 
@@ -27,8 +32,9 @@ inline std::size_t scratch_bytes(std::int64_t, std::int64_t k, std::int64_t rows
 struct Scratch {
   Scratch(void* memory, std::int64_t rows, int rank) {
     auto* words = static_cast<std::int32_t*>(memory);
-    facts = {words, words + rows + 3, words + 2 * (rows + 3), rows, rows + 3};
-    shared_a = words + rounded_up((rows + 3) * 4 * (2 + rank)) / 4;
+    const std::int64_t step = rounded_up(rows + kLanes);
+    facts = {words, words + step, words + 2 * step, step};
+    shared_a = words + facts_words(rows, rank);
     prepared = reinterpret_cast<Dot::X*>(shared_a + rank * kColumns);
   }
   RowFacts facts;
@@ -36,12 +42,27 @@ struct Scratch {
   Dot::X* prepared;
 };
 
-// Rows that one block may mix, since they lie at equal steps: a member's tokens, or the members at one token.
-struct Stretch {
-  std::int64_t count, rows;  // stretches of `rows` rows
-  explicit Stretch(const MatmulTask& task)
+struct Stretches {
+  explicit Stretches(const MatmulTask& task)
       : count(task.tokens == 1 ? 1 : task.members), rows(task.tokens == 1 ? task.members : task.tokens) {}
+  std::int64_t count, rows;
+
+  Stretch at(const MatmulTask& task, std::int64_t s) const {
+    const bool members = task.tokens == 1;
+    return {rows, task.x.row(s, 0), members ? task.x.member_step : task.x.token_step,
+            task.noise == nullptr ? nullptr : task.noise + s, members && task.noise != nullptr};
+  }
 };
+
+// Rows as the Dot reads them: copied beforehand, or where they lie.
+template <class X>
+CLUTCH_SIMD const X* rows_as(X* prepared, const std::int8_t* plain) {
+  if constexpr (kPrepares) {
+    return prepared;
+  } else {
+    return plain;
+  }
+}
 
 template <Perturb P>
 void run_stretch(const MatmulTask& task, const Finish& finish, Block b, std::int64_t rows) {
@@ -65,28 +86,25 @@ void run_stretch(const MatmulTask& task, const Finish& finish, Block b, std::int
 template <Perturb P>
 void run_panels(const MatmulTask& task, const Scratch& scratch) {
   const Finish finish(task);
-  const Stretch stretch(task);
+  const Stretches stretches(task);
   for (std::int64_t column = 0; column < task.n; column += kColumns) {
-    for (std::int64_t s = 0; s < stretch.count; ++s) {
-      Block b{.panel = static_cast<const std::byte*>(task.packed) +
-                       static_cast<std::size_t>(column / kColumns) * panel_bytes(task.k),
-              .x = nullptr,
-              .x_step = task.tokens == 1 ? task.x.member_step : task.x.token_step,
+    const auto panel = static_cast<std::size_t>(column / kColumns) * panel_bytes(task.k);
+    for (std::int64_t s = 0; s < stretches.count; ++s) {
+      const Stretch stretch = stretches.at(task, s);
+      Block b{.panel = static_cast<const std::byte*>(task.packed) + panel,
+              .x = rows_as(scratch.prepared + (kPrepares ? s * stretch.rows * task.k : 0), stretch.x),
+              .x_step = kPrepares ? task.k : stretch.x_step,
               .y = task.y.row(s, 0) + column,
               .y_step = task.tokens == 1 ? task.y.member_step : task.y.token_step,
               .steps = task.k / Dot::kStep,
               .facts = scratch.facts.from(s * stretch.rows),
               .shared_a = scratch.shared_a,
-              .noise = task.noise + (task.noise == nullptr ? 0 : s),
-              .noise_step = task.noise != nullptr && task.tokens == 1,
+              .noise = stretch.noise,
+              .noise_step = stretch.noise_step,
               .column = column};
-      if constexpr (kPrepares) {
-        b.x = scratch.prepared + s * stretch.rows * task.k;
-        b.x_step = task.k;
-      } else {
-        b.x = task.x.row(s, 0);
+      if constexpr (P == Perturb::kShared || P == Perturb::kSharedOnce) {
+        widen_a(task, *stretch.noise, column, scratch.shared_a);
       }
-      if constexpr (P == Perturb::kShared) widen_a(task, *b.noise, column, scratch.shared_a);
       run_stretch<P>(task, finish, b, stretch.rows);
     }
   }
@@ -96,19 +114,23 @@ inline void matmul(const MatmulTask& task) {
   const Perturb perturb = choose_perturb(task);
   const std::int64_t rows = task.members * task.tokens;
   const Scratch scratch(task.scratch, rows, task.rank);
-  const std::int32_t offset =
-      task.divider.divisor == 1 || perturb == Perturb::kScalar
-          ? 0
-          : static_cast<std::int32_t>(128 * task.divider.divisor << task.divider.shift);
-  for (std::int64_t r = 0; r < rows; r += 4) find_four(task, perturb, offset, r, scratch.facts);
+  const Stretches stretches(task);
+  for (std::int64_t s = 0; s < stretches.count; ++s) {
+    sum_rows(task, stretches.at(task, s), scratch.facts.from(s * stretches.rows));
+  }
+  finish_rows(task, perturb, rows, scratch.facts);
   if constexpr (kPrepares) {
-    for (std::int64_t r = 0; r < rows; ++r) {
-      Dot::prepare(task.x.row(r / task.tokens, r % task.tokens), task.k, scratch.prepared + r * task.k);
+    for (std::int64_t m = 0, r = 0; m < task.members; ++m) {
+      for (std::int64_t t = 0; t < task.tokens; ++t, ++r) {
+        Dot::prepare(task.x.row(m, t), task.k, scratch.prepared + r * task.k);
+      }
     }
   }
   switch (perturb) {
     case Perturb::kNone:
       return run_panels<Perturb::kNone>(task, scratch);
+    case Perturb::kSharedOnce:
+      return run_panels<Perturb::kSharedOnce>(task, scratch);
     case Perturb::kShared:
       return run_panels<Perturb::kShared>(task, scratch);
     case Perturb::kEach:
@@ -199,14 +221,10 @@ inline std::int64_t vote(const VoteTask& task) {
       if (high != nullptr) Dot::prepare(high, task.terms, scratch.prepared + (task.rows + r) * task.terms);
     }
   }
-  const Dot::X *low, *high;
-  if constexpr (kPrepares) {
-    low = scratch.prepared;
-    high = task.high == nullptr ? nullptr : scratch.prepared + task.rows * task.terms;
-  } else {
-    low = task.low;
-    high = task.high;
-  }
+  const Dot::X* low = rows_as(scratch.prepared, task.low);
+  const Dot::X* high = task.high == nullptr
+                           ? nullptr
+                           : rows_as(scratch.prepared + (kPrepares ? task.rows * task.terms : 0), task.high);
   std::int64_t moved = 0;
   for (std::int64_t column = 0; column < task.cols; column += kColumns) {
     const std::byte* panel = static_cast<const std::byte*>(task.packed_b) +

@@ -57,7 +57,9 @@ template <class Dot, int R>
     }
   }
   I all = zero();
+#pragma GCC unroll 6
   for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) all = bit_xor(all, sums[r][j]);
   }
   keep(all);
