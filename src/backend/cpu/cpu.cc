@@ -14,7 +14,7 @@ namespace clutch {
 namespace cpu {
 namespace {
 
-constexpr std::uint32_t kTileMembers = 16;    // enough rows for the products between states
+static const std::uint32_t kTileMembers = getenv("TM") ? atoi(getenv("TM")) : 16;
 constexpr std::int64_t kTileBytes = 1 << 20;  // a chunk's slots stay in a core's second-level cache
 
 class CpuBackend : public Backend {
@@ -90,9 +90,13 @@ class CpuBackend : public Backend {
  private:
   // Equal chunks whose slots fit kTileBytes.
   TileShape tile_shape(std::uint32_t members, std::uint32_t length) const {
-    const std::int64_t fit = kTileBytes / (model_->schedule.row_bytes * members);
+    const char* e = std::getenv("TB");
+    const std::int64_t fit = (e ? atol(e) * 1024 : kTileBytes) / (model_->schedule.row_bytes * members);
     const auto most = static_cast<std::uint32_t>(std::clamp<std::int64_t>(fit, 1, length));
     const std::uint32_t chunks = (length + most - 1) / most;
+    if (getenv("TV"))
+      fprintf(stderr, "row_bytes %ld members %u chunk %u\n", (long)model_->schedule.row_bytes, members,
+              (length + chunks - 1) / chunks);
     return {members, (length + chunks - 1) / chunks};
   }
 
@@ -117,7 +121,11 @@ class CpuBackend : public Backend {
 Result<std::unique_ptr<Backend>> make_cpu_backend(const std::string& isa, int threads) {
   auto found = cpu::find_kernels(isa);
   if (!found.ok()) return found.status();
-  return std::unique_ptr<Backend>(std::make_unique<cpu::CpuBackend>(*found.value(), threads));
+  return make_cpu_backend(*found.value(), threads);
+}
+
+std::unique_ptr<Backend> make_cpu_backend(const cpu::Kernels& kernels, int threads) {
+  return std::make_unique<cpu::CpuBackend>(kernels, threads);
 }
 
 }  // namespace clutch

@@ -12,4 +12,11 @@ namespace clutch {
 // Fails, listing those present, where the name is unknown or absent here.
 Result<std::unique_ptr<Backend>> make_cpu_backend(const std::string& isa, int threads);
 
+namespace cpu {
+struct Kernels;
+}
+
+// With any table of kernels, which must outlive it: for benchmarks that look inside.
+std::unique_ptr<Backend> make_cpu_backend(const cpu::Kernels& kernels, int threads);
+
 }  // namespace clutch

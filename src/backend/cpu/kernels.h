@@ -53,6 +53,12 @@ struct Divider {
 };
 Divider make_divider(std::int64_t divisor);
 
+// Memory that will be read soon.
+struct Ahead {
+  const std::byte* data;
+  std::size_t bytes;
+};
+
 struct MatmulTask {
   const void* packed;  // by pack()
   std::int64_t n, k;   // padded
@@ -64,6 +70,7 @@ struct MatmulTask {
   int rank;
   int noise_shift;
   std::int64_t largest_sum, largest_projection, largest_perturbation;  // Bounds of the instruction
+  Ahead next;                                                          // the start of what a later call reads
   void* scratch;  // of scratch_bytes(n, k, members · tokens, rank)
 };
 

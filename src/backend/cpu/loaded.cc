@@ -29,17 +29,32 @@ LoadedModel::LoadedModel(const Program& the_program, const NoiseShape& the_shape
     if (vector) vector_bytes += rows;
     if (vector) plain[t].resize(rows);
   }
+  std::vector<std::int64_t> places_in_block(tensors, -1);
+  std::size_t block_bytes = 0;
   for (const Instruction& instruction : program.instructions) {
     dividers.push_back(make_divider(instruction.divisor));
     if (instruction.tensor == kNothing) continue;
     const TensorSpec& tensor = program.tensors[instruction.tensor];
     const std::int64_t n = padded(tensor.rows), k = padded(tensor.cols);
-    if (instruction.op == Op::matmul) packed[instruction.tensor].resize(kernels.packed_bytes(n, k));
+    if (instruction.op == Op::matmul && places_in_block[instruction.tensor] < 0) {
+      places_in_block[instruction.tensor] = static_cast<std::int64_t>(block_bytes);
+      block_bytes += kernels.packed_bytes(n, k);
+    }
     if (instruction.op == Op::embed) plain[instruction.tensor].resize(tensor.rows * k);
   }
+  packed_weights.resize(block_bytes);
   for (std::size_t t = 0; t < tensors; ++t) {
+    if (places_in_block[t] >= 0) packed[t] = packed_weights.data() + places_in_block[t];
     for (std::int64_t band = 0; band * kPad < program.tensors[t].rows; ++band)
       pack(static_cast<int>(t), band);
+  }
+  next_packed.resize(program.instructions.size());
+  for (std::size_t i = program.instructions.size(), next = i; i-- > 0;) {
+    if (next < program.instructions.size()) {
+      const int tensor = program.instructions[next].tensor;
+      next_packed[i] = {packed[tensor], kernels.packed_bytes(kPad, padded(program.tensors[tensor].cols))};
+    }
+    if (program.instructions[i].op == Op::matmul) next = i;
   }
   std::int64_t place = 0;
   for (const State& state : program.states) {
@@ -51,7 +66,7 @@ LoadedModel::LoadedModel(const Program& the_program, const NoiseShape& the_shape
 void LoadedModel::pack(int tensor, std::int64_t band) {
   const TensorSpec& spec = program.tensors[tensor];
   const std::int8_t* from = weights[tensor].data();
-  if (!packed[tensor].empty()) kernels.pack(from, spec.rows, spec.cols, band, packed[tensor].data());
+  if (packed[tensor] != nullptr) kernels.pack(from, spec.rows, spec.cols, band, packed[tensor]);
   if (plain[tensor].empty()) return;
   const std::int64_t step = spec.kind == TensorKind::kVector ? 1 : padded(spec.cols);
   const std::int64_t end = std::min(spec.rows, (band + 1) * kPad);

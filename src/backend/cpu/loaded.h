@@ -32,11 +32,13 @@ struct LoadedModel {
   const std::vector<Bounds> bounds;  // by instruction
   const Kernels& kernels;
   const Schedule schedule;
-  std::vector<Divider> dividers;                 // by instruction
-  Weights weights;                               // row-major, not padded
-  std::vector<AlignedVector<std::byte>> packed;  // by tensor; empty where no product uses it
+  std::vector<Divider> dividers;            // by instruction
+  Weights weights;                          // row-major, not padded
+  AlignedVector<std::byte> packed_weights;  // one block for all, so that huge pages fit
+  std::vector<std::byte*> packed;           // by tensor; null where no product uses it
   std::vector<AlignedVector<std::int8_t>>
       plain;                               // by tensor: vectors and embeddings, row-major, padded; else empty
+  std::vector<Ahead> next_packed;          // by instruction: the first band of the next product's weights
   std::vector<NoisePlace> places;          // by tensor
   std::int64_t noise_bytes = 0;            // of a pair
   std::int64_t vector_bytes = 0;           // of a member

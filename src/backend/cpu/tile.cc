@@ -151,7 +151,7 @@ void TileEvaluator::run_matmul(int index, std::uint32_t t, std::uint32_t tokens)
   const Instruction& instruction = model_.program.instructions[index];
   const Bounds& bounds = model_.bounds[index];
   model_.kernels.matmul(
-      {.packed = model_.packed[instruction.tensor].data(),
+      {.packed = model_.packed[instruction.tensor],
        .n = width(instruction.dst),
        .k = width(instruction.in[0]),
        .members = count_,
@@ -165,6 +165,7 @@ void TileEvaluator::run_matmul(int index, std::uint32_t t, std::uint32_t tokens)
        .largest_sum = bounds.accumulator,
        .largest_projection = bounds.projection,
        .largest_perturbation = bounds.perturbation,
+       .next = tokens > 1 ? model_.next_packed[index] : Ahead{nullptr, 0},
        .scratch = scratch_.data()});
 }
 

@@ -64,11 +64,32 @@ CLUTCH_SIMD const X* rows_as(X* prepared, const std::int8_t* plain) {
   }
 }
 
+// Asks for a piece of memory bit by bit: a panel of weights comes from the third-level cache or from memory,
+// which takes longer than the first block of rows computes, unless it was asked for while the last panel was
+// worked on.
+class Prefetch {
+ public:
+  Prefetch(Ahead ahead, std::int64_t parts)
+      : at_(ahead.data),
+        end_(ahead.data + ahead.bytes),
+        part_(static_cast<std::ptrdiff_t>(ahead.bytes) / (parts < 1 ? 1 : parts) + 64) {}
+  CLUTCH_SIMD void part() {
+    const std::byte* to = end_ - at_ < part_ ? end_ : at_ + part_;
+    for (; at_ < to; at_ += 64) __builtin_prefetch(at_, 0, 2);
+  }
+
+ private:
+  const std::byte *at_, *end_;
+  std::ptrdiff_t part_;
+};
+
 template <Perturb P>
-void run_stretch(const MatmulTask& task, const Finish& finish, Block b, std::int64_t rows) {
+void run_stretch(const MatmulTask& task, const Finish& finish, Block b, std::int64_t rows,
+                 Prefetch& prefetch) {
   // Equal blocks: 16 rows are 6, 5 and 5, since fewer than four rows leave the multiplier waiting.
   for (std::int64_t done = 0, blocks = (rows + kBlockRows - 1) / kBlockRows; blocks > 0; --blocks) {
     const std::int64_t count = (rows - done + blocks - 1) / blocks;
+    prefetch.part();
     if constexpr (P == Perturb::kScalar) {
       for (std::int64_t r = 0; r < count; ++r) {
         block_scalar<1>(b, task);
@@ -89,6 +110,12 @@ void run_panels(const MatmulTask& task, const Scratch& scratch) {
   const Stretches stretches(task);
   for (std::int64_t column = 0; column < task.n; column += kColumns) {
     const auto panel = static_cast<std::size_t>(column / kColumns) * panel_bytes(task.k);
+    const bool last = column + kColumns == task.n;
+    const std::int64_t blocks = stretches.count * ((stretches.rows + kBlockRows - 1) / kBlockRows);
+    Prefetch prefetch(last ? task.next
+                           : Ahead{static_cast<const std::byte*>(task.packed) + panel + panel_bytes(task.k),
+                                   panel_bytes(task.k)},
+                      blocks);
     for (std::int64_t s = 0; s < stretches.count; ++s) {
       const Stretch stretch = stretches.at(task, s);
       Block b{.panel = static_cast<const std::byte*>(task.packed) + panel,
@@ -105,7 +132,7 @@ void run_panels(const MatmulTask& task, const Scratch& scratch) {
       if constexpr (P == Perturb::kShared || P == Perturb::kSharedOnce) {
         widen_a(task, *stretch.noise, column, scratch.shared_a);
       }
-      run_stretch<P>(task, finish, b, stretch.rows);
+      run_stretch<P>(task, finish, b, stretch.rows, prefetch);
     }
   }
 }
