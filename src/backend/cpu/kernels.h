@@ -102,19 +102,22 @@ struct EmbedTask {
   int noise_shift;
 };
 
-// Votes of some terms (pairs times components) on rows [0, rows) of a matrix, and what follows from them.
-// With x = f·A cut into low + 128·high, both int8, V[n][k] = Σ_term x[n][term] · b[term][k]; after the last
-// terms a weight with |V| > threshold moves by sign(V), clipped.
+// Votes of some terms (pairs times components) on rows [0, rows) of a matrix, rows <= kPad, and what follows
+// from them: V[n][k] = Σ_term fitness[term] · a[term][n] · b[term][k]; after the last terms a weight with |V|
+// > threshold moves by sign(V), clipped.
+constexpr std::int64_t kTermPad = 16;  // terms come in multiples of this, the rest with zero noise
 struct VoteTask {
   std::int8_t* weights;  // [rows][cols]
   std::int64_t rows, cols;
-  std::int64_t terms;             // padded to kPad
-  const std::int8_t *low, *high;  // [rows][terms]; high is null where every f·A is an int8 already
-  const void* packed_b;           // by pack_terms()
-  std::int32_t* sums;  // [rows][cols padded], in the kernel's own order, from call to call; null: one call
+  std::int64_t terms;
+  const std::int8_t* a;        // [terms][kPad]
+  const std::int8_t* fitness;  // [terms]
+  bool wide;                   // some fitness · a is no int8
+  const std::byte* packed_b;   // by pack_terms(), band by band of columns
+  std::int32_t* sums;  // [kPad][cols padded], in the kernel's own order, from call to call; null: one call
   bool first, last;    // of the calls: sums need not be read, moves are due
   std::int32_t threshold;  // >= 0
-  void* scratch;           // of scratch_bytes(cols padded, terms, rows, 1)
+  std::byte* scratch;      // of vote_scratch_bytes(terms)
 };
 
 struct Kernels {
@@ -141,7 +144,12 @@ struct Kernels {
   // b [terms][kPad] (terms padded) as a band of weights of a product over terms: of packed_bytes(kPad,
   // terms).
   void (*pack_terms)(const std::int8_t* b, std::int64_t terms, void* packed);
+  std::size_t (*vote_scratch_bytes)(std::int64_t terms);
   std::int64_t (*vote)(const VoteTask& task);  // returns how many weights changed
+  // Σ exact::digest_term over words first_word ... of tensor; weights [count], the first at the start of a
+  // word.
+  std::uint64_t (*digest)(std::uint32_t tensor, std::uint32_t first_word, const std::int8_t* weights,
+                          std::int64_t count);
   // Multiplies registers with each other, `steps` times what an inner loop does; returns how many
   // multiply-adds. Null where products are left to the compiler.
   std::int64_t (*multiply_registers)(std::int64_t steps);

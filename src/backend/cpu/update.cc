@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <atomic>
 
-#include "exact/digest.h"
-
 namespace clutch::cpu {
 namespace {
 
@@ -19,30 +17,16 @@ std::int64_t bands_of(std::int64_t width) { return padded(width) / kPad; }
 struct Terms {
   std::int64_t first_pair, pairs;
   int rank;
-  std::int64_t padded_terms() const { return padded(pairs * rank); }
+  std::int64_t count() const { return pairs * rank; }
+  std::int64_t padded() const { return (count() + kTermPad - 1) / kTermPad * kTermPad; }
 };
 
 // One thread's memory.
 struct Workspace {
-  AlignedVector<std::int8_t> noise;      // [terms][kPad]
-  AlignedVector<std::int8_t> low, high;  // [kPad][terms]
+  AlignedVector<std::int8_t> noise;    // [terms][kPad]
+  AlignedVector<std::int8_t> fitness;  // [terms]
   AlignedVector<std::byte> scratch;
 };
-
-// The terms of weights [begin, end) in the digest; begin is the start of a band, and so of a word of eight.
-std::uint64_t digest_part(int tensor, const std::vector<std::int8_t>& weights, std::int64_t begin,
-                          std::int64_t end) {
-  std::uint64_t sum = 0;
-  for (std::int64_t first = begin; first < end; first += 8) {
-    std::uint64_t word = 0;
-    for (std::int64_t i = 0; i < 8 && first + i < end; ++i) {
-      word |= std::uint64_t{static_cast<std::uint8_t>(weights[first + i])} << (8 * i);
-    }
-    sum +=
-        exact::digest_term(static_cast<std::uint32_t>(tensor), static_cast<std::uint32_t>(first / 8), word);
-  }
-  return sum;
-}
 
 class Update {
  public:
@@ -82,8 +66,8 @@ class Update {
   std::int64_t pairs_at_a_time() const { return std::max<std::int64_t>(1, kMostTerms / model_.shape.rank); }
   std::int64_t packed_bytes(int tensor) const {
     if (!is_matrix(tensor)) return 0;
-    const std::int64_t terms = padded(std::min(pairs(), pairs_at_a_time()) * model_.shape.rank);
-    return static_cast<std::int64_t>(model_.kernels.packed_bytes(padded(spec(tensor).cols), terms));
+    const Terms terms{0, std::min(pairs(), pairs_at_a_time()), model_.shape.rank};
+    return static_cast<std::int64_t>(model_.kernels.packed_bytes(padded(spec(tensor).cols), terms.padded()));
   }
 
   void run_batch(int begin, int end) {
@@ -127,9 +111,9 @@ class Update {
   // Values [band · kPad, ...) of `width` of every term: out [padded terms][kPad], zeros beyond.
   void fill(const Task& task, exact::NoiseRole role, std::int64_t width, const Terms& terms,
             AlignedVector<std::int8_t>& out) const {
-    out.assign(terms.padded_terms() * kPad, 0);
+    out.assign(terms.padded() * kPad, 0);
     const auto count = static_cast<std::uint32_t>(std::min(kPad, width - task.band * kPad));
-    for (std::int64_t term = 0; term < terms.pairs * terms.rank; ++term) {
+    for (std::int64_t term = 0; term < terms.count(); ++term) {
       model_.kernels.fill_noise(
           key(task.tensor, role, terms.first_pair + term / terms.rank, static_cast<int>(term % terms.rank)),
           static_cast<std::uint32_t>(task.band * kPad), count, out.data() + term * kPad);
@@ -138,52 +122,37 @@ class Update {
 
   void pack_columns(const Task& task, const Terms& terms, Workspace& space) {
     fill(task, exact::NoiseRole::kB, spec(task.tensor).cols, terms, space.noise);
-    const std::size_t band_bytes = model_.kernels.packed_bytes(kPad, terms.padded_terms());
+    const std::size_t band_bytes = model_.kernels.packed_bytes(kPad, terms.padded());
     model_.kernels.pack_terms(
-        space.noise.data(), terms.padded_terms(),
+        space.noise.data(), terms.padded(),
         packed_b_[task.tensor].data() + static_cast<std::size_t>(task.band) * band_bytes);
-  }
-
-  // f·A of a band's rows, transposed: low and, where f·A leaves int8, high with f·A = low + 128·high. |f·A|
-  // <= 127·47.
-  void scale_rows(const Terms& terms, Workspace& space) const {
-    const std::int64_t step = terms.padded_terms();
-    const bool wide = largest_fitness_ * exact::kNoiseMax > exact::kClip;
-    space.low.assign(kPad * step, 0);
-    if (wide) space.high.assign(kPad * step, 0);
-    for (std::int64_t term = 0; term < terms.pairs * terms.rank; ++term) {
-      const int f = request_.fitness[terms.first_pair + term / terms.rank];
-      const std::int8_t* a = space.noise.data() + term * kPad;
-      for (std::int64_t n = 0; n < kPad; ++n) {
-        const int product = f * a[n], high = wide ? static_cast<int>(exact::shift_floor(product + 64, 7)) : 0;
-        space.low[n * step + term] = static_cast<std::int8_t>(product - 128 * high);
-        if (wide) space.high[n * step + term] = static_cast<std::int8_t>(high);
-      }
-    }
   }
 
   void vote_matrix(const Task& task, const Terms& terms, bool last, Workspace& space) {
     const TensorSpec& tensor = spec(task.tensor);
-    const std::int64_t begin = task.band * kPad, rows = std::min(kPad, tensor.rows - begin),
-                       cols = padded(tensor.cols);
+    const std::int64_t begin = task.band * kPad, rows = std::min(kPad, tensor.rows - begin);
     fill(task, exact::NoiseRole::kA, tensor.rows, terms, space.noise);
-    scale_rows(terms, space);
-    space.scratch.resize(std::max(space.scratch.size(),
-                                  model_.kernels.scratch_bytes(cols, terms.padded_terms(), 2 * kPad, 1)));
-    const bool wide = largest_fitness_ * exact::kNoiseMax > exact::kClip;
-    moved_ += static_cast<std::uint64_t>(model_.kernels.vote(
-        {.weights = model_.weights[task.tensor].data() + begin * tensor.cols,
-         .rows = rows,
-         .cols = tensor.cols,
-         .terms = terms.padded_terms(),
-         .low = space.low.data(),
-         .high = wide ? space.high.data() : nullptr,
-         .packed_b = packed_b_[task.tensor].data(),
-         .sums = sums_[task.tensor].empty() ? nullptr : sums_[task.tensor].data() + begin * cols,
-         .first = terms.first_pair == 0,
-         .last = last,
-         .threshold = matrix_threshold_,
-         .scratch = space.scratch.data()}));
+    space.fitness.assign(terms.padded(), 0);
+    for (std::int64_t term = 0; term < terms.count(); ++term) {
+      space.fitness[term] = request_.fitness[terms.first_pair + term / terms.rank];
+    }
+    space.scratch.resize(std::max(space.scratch.size(), model_.kernels.vote_scratch_bytes(terms.padded())));
+    AlignedVector<std::int32_t>& sums = sums_[task.tensor];
+    const std::int64_t moved =
+        model_.kernels.vote({.weights = model_.weights[task.tensor].data() + begin * tensor.cols,
+                             .rows = rows,
+                             .cols = tensor.cols,
+                             .terms = terms.padded(),
+                             .a = space.noise.data(),
+                             .fitness = space.fitness.data(),
+                             .wide = largest_fitness_ * exact::kNoiseMax > exact::kClip,
+                             .packed_b = packed_b_[task.tensor].data(),
+                             .sums = sums.empty() ? nullptr : sums.data() + begin * padded(tensor.cols),
+                             .first = terms.first_pair == 0,
+                             .last = last,
+                             .threshold = matrix_threshold_,
+                             .scratch = space.scratch.data()});
+    moved_ += static_cast<std::uint64_t>(moved);
   }
 
   // A vector's votes: no product, so no packing; pairs one by one.
@@ -213,8 +182,9 @@ class Update {
     const TensorSpec& tensor = spec(task.tensor);
     const std::int64_t begin = task.band * kPad, rows = std::min(kPad, tensor.rows - begin);
     model_.pack(task.tensor, task.band);
-    digest_ += digest_part(task.tensor, model_.weights[task.tensor], begin * tensor.cols,
-                           (begin + rows) * tensor.cols);
+    digest_ += model_.kernels.digest(
+        static_cast<std::uint32_t>(task.tensor), static_cast<std::uint32_t>(begin * tensor.cols / 8),
+        model_.weights[task.tensor].data() + begin * tensor.cols, rows * tensor.cols);
   }
 
   LoadedModel& model_;

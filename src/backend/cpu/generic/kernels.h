@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "backend/cpu/kernels.h"
+#include "exact/digest.h"
 #include "exact/loss.h"
 #include "exact/tables.h"
 #include "program/verify.h"
@@ -251,37 +252,52 @@ inline void fill_noise(const exact::NoiseKey& key, std::uint32_t first, std::uin
   exact::fill_noise(key, first, count, out);
 }
 
+inline std::size_t vote_scratch_bytes(std::int64_t terms) {
+  return static_cast<std::size_t>(terms) * sizeof(std::int16_t);
+}
+
 inline std::int64_t vote(const VoteTask& task) {
-  const auto* packed = static_cast<const std::int16_t*>(task.packed_b);
-  const std::int64_t cols = padded(task.cols);
-  auto* sums = static_cast<std::int32_t*>(task.scratch);
-  auto* x = reinterpret_cast<std::int16_t*>(sums + cols);
+  const auto* packed = reinterpret_cast<const std::int16_t*>(task.packed_b);
+  auto* x = reinterpret_cast<std::int16_t*>(task.scratch);
   std::int64_t moved = 0;
-  for (std::int64_t r = 0; r < task.rows; ++r) {
-    for (std::int64_t t = 0; t < task.terms; ++t) {
-      const std::int64_t at = r * task.terms + t;
-      x[t] = static_cast<std::int16_t>(task.low[at] + (task.high == nullptr ? 0 : 128 * task.high[at]));
-    }
-    for (std::int64_t k = 0; k < cols; k += kColumns)
-      dot_columns(x, packed + k * task.terms, task.terms, sums + k);
-    std::int32_t* kept = task.sums == nullptr ? nullptr : task.sums + r * cols;
-    for (std::int64_t k = 0; k < cols; ++k) {
-      if (!task.first) sums[k] += kept[k];
-      if (!task.last) kept[k] = sums[k];
-    }
-    for (std::int64_t k = 0; task.last && k < task.cols; ++k) {
-      std::int8_t& weight = task.weights[r * task.cols + k];
-      const std::int8_t next = clip32(weight + (sums[k] > task.threshold) - (sums[k] < -task.threshold));
-      moved += next != weight;
-      weight = next;
+  for (std::int64_t n = 0; n < task.rows; ++n) {
+    for (std::int64_t t = 0; t < task.terms; ++t)
+      x[t] = static_cast<std::int16_t>(task.fitness[t] * task.a[t * kPad + n]);
+    std::int32_t* kept = task.sums == nullptr ? nullptr : task.sums + n * padded(task.cols);
+    for (std::int64_t k = 0; k < task.cols; k += kColumns) {
+      std::int32_t sums[kColumns];
+      dot_columns(x, packed + k * task.terms, task.terms, sums);
+      for (int i = 0; i < kColumns && k + i < task.cols; ++i) {
+        if (!task.first) sums[i] += kept[k + i];
+        if (!task.last) kept[k + i] = sums[i];
+        if (!task.last) continue;
+        std::int8_t& weight = task.weights[n * task.cols + k + i];
+        const std::int8_t next = clip32(weight + (sums[i] > task.threshold) - (sums[i] < -task.threshold));
+        moved += next != weight;
+        weight = next;
+      }
     }
   }
   return moved;
 }
 
+inline std::uint64_t digest(std::uint32_t tensor, std::uint32_t first_word, const std::int8_t* weights,
+                            std::int64_t count) {
+  std::uint64_t sum = 0;
+  for (std::int64_t first = 0; first < count; first += 8) {
+    std::uint64_t word = 0;  // little-endian: see docs/NUMERICS.md
+    for (std::int64_t i = 0; i < 8 && first + i < count; ++i) {
+      word |= std::uint64_t{static_cast<std::uint8_t>(weights[first + i])} << (8 * i);
+    }
+    sum += exact::digest_term(tensor, first_word + static_cast<std::uint32_t>(first / 8), word);
+  }
+  return sum;
+}
+
 inline constexpr Kernels kernels(const char* name) {
-  return {name, packed_bytes, pack, scratch_bytes, matmul,     norm,       embed, add,    add_bias,
-          gate, mix,          relu, loss,          fill_noise, pack_terms, vote,  nullptr};
+  return {name,       packed_bytes,       pack, scratch_bytes, matmul, norm, embed,
+          add,        add_bias,           gate, mix,           relu,   loss, fill_noise,
+          pack_terms, vote_scratch_bytes, vote, digest,        nullptr};
 }
 
 }  // namespace generic

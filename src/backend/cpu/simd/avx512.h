@@ -92,6 +92,7 @@ CLUTCH_SIMD I shift_floor32(I a) {
 CLUTCH_SIMD Shift count32(int s) { return _mm512_set1_epi32(s); }
 CLUTCH_SIMD I shift_floor32(I a, Shift s) { return _mm512_srav_epi32(a, s); }
 
+CLUTCH_SIMD I mul64(I a, I b) { return _mm512_mullo_epi64(a, b); }
 CLUTCH_SIMD I add64(I a, I b) { return _mm512_add_epi64(a, b); }
 CLUTCH_SIMD I mul_even32(I a, I b) { return _mm512_mul_epu32(a, b); }
 template <int S>
@@ -110,11 +111,23 @@ CLUTCH_SIMD I low8(I a, I b) { return _mm512_unpacklo_epi8(a, b); }
 CLUTCH_SIMD I high8(I a, I b) { return _mm512_unpackhi_epi8(a, b); }
 CLUTCH_SIMD I low16(I a, I b) { return _mm512_unpacklo_epi16(a, b); }
 CLUTCH_SIMD I high16(I a, I b) { return _mm512_unpackhi_epi16(a, b); }
+CLUTCH_SIMD I low32(I a, I b) { return _mm512_unpacklo_epi32(a, b); }
+CLUTCH_SIMD I high32(I a, I b) { return _mm512_unpackhi_epi32(a, b); }
+CLUTCH_SIMD I low64(I a, I b) { return _mm512_unpacklo_epi64(a, b); }
+CLUTCH_SIMD I high64(I a, I b) { return _mm512_unpackhi_epi64(a, b); }
 CLUTCH_SIMD I narrow16(I a, I b) { return _mm512_packs_epi16(a, b); }
 CLUTCH_SIMD I narrow16_unsigned(I a, I b) { return _mm512_packus_epi16(a, b); }
 CLUTCH_SIMD I narrow32(I a, I b) { return _mm512_packs_epi32(a, b); }
 CLUTCH_SIMD I narrow32_unsigned(I a, I b) { return _mm512_packus_epi32(a, b); }
 CLUTCH_SIMD I swap_middle32(I a) { return _mm512_shuffle_epi32(a, static_cast<_MM_PERM_ENUM>(0xD8)); }
+
+// Each 16-byte lane from its own place.
+CLUTCH_SIMD I load_lanes(const std::int8_t* p, std::ptrdiff_t step) {
+  const auto lane = [&](int i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i * step)); };
+  const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(lane(0)), lane(1), 1);
+  const __m256i high = _mm256_inserti128_si256(_mm256_castsi128_si256(lane(2)), lane(3), 1);
+  return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+}
 
 // Sums of the absolute values of bytes, in some lanes.
 CLUTCH_SIMD I sum_magnitudes(I a) { return _mm512_sad_epu8(_mm512_abs_epi8(a), _mm512_setzero_si512()); }

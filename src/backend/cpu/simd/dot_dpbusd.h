@@ -22,16 +22,16 @@ struct Dot {
 
   static void prepare(const std::int8_t*, std::int64_t, X*) {}
 
-  // A group of kStep weights of one column.
-  CLUTCH_SIMD static std::uint32_t encode(const std::int8_t* w) {
-    std::uint32_t word;
-    __builtin_memcpy(&word, w, 4);
-    return word ^ 0x80808080u;
+  // Four groups of one column each lane, from 16 bytes at a time.
+  static constexpr int kChunk = 16;
+  CLUTCH_SIMD static I load_groups(const std::int8_t* w, std::ptrdiff_t lane_step) {
+    return bit_xor(load_lanes(w, lane_step), set8(-128));
   }
 
-  // Four columns of terms, interleaved: 4 vectors of groups.
+  // Four rows of terms, interleaved: four vectors of groups.
+  template <bool kAsWeights>
   CLUTCH_SIMD static void interleave(const I* rows, std::byte* out) {
-    const I bias = set8(-128);
+    const I bias = kAsWeights ? set8(-128) : zero();
     const I ab_low = low8(rows[0], rows[1]), ab_high = high8(rows[0], rows[1]);
     const I cd_low = low8(rows[2], rows[3]), cd_high = high8(rows[2], rows[3]);
     store(out, bit_xor(low16(ab_low, cd_low), bias));
@@ -40,10 +40,10 @@ struct Dot {
     store(out + 3 * kVectorBytes, bit_xor(high16(ab_high, cd_high), bias));
   }
 
-  template <int R>
+  template <int R, int kAdvance>
   CLUTCH_SIMD static void accumulate(I (&sums)[R][4], const X* x, std::ptrdiff_t x_step,
                                      const std::byte* panel, std::int64_t steps) {
-    accumulate_broadcast<Dot, R>(sums, x, x_step, panel, steps);
+    accumulate_broadcast<Dot, R, kAdvance>(sums, x, x_step, panel, steps);
   }
 };
 

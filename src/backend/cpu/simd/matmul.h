@@ -22,29 +22,51 @@ inline std::size_t packed_bytes(std::int64_t n, std::int64_t k) {
   return static_cast<std::size_t>(n) * static_cast<std::size_t>(k) * Dot::kStepBytes / Dot::kStep;
 }
 
+constexpr int kGroupElements = 4 / static_cast<int>(sizeof(Dot::X));
+
 inline std::size_t panel_bytes(std::int64_t k) { return packed_bytes(kColumns, k); }
+
+// Panel [first, first + kColumns) of columns; the weights' rows.
+CLUTCH_SIMD void pack_panel(const std::int8_t* weights, std::int64_t cols, std::byte* out) {
+  // 4-by-4 transpositions of groups within lanes: lane L of vector j takes rows 16·L + 4·j + (0..3).
+  for (std::int64_t k = 0; k < cols; k += Dot::kChunk) {
+    for (int j = 0; j < 4; ++j) {
+      const std::int8_t* w = weights + 4 * j * cols + k;
+      const I a = Dot::load_groups(w, 16 * cols), b = Dot::load_groups(w + cols, 16 * cols);
+      const I c = Dot::load_groups(w + 2 * cols, 16 * cols), d = Dot::load_groups(w + 3 * cols, 16 * cols);
+      const I ab_low = low32(a, b), ab_high = high32(a, b), cd_low = low32(c, d), cd_high = high32(c, d);
+      store(out + (0 * 4 + j) * kVectorBytes, low64(ab_low, cd_low));
+      store(out + (1 * 4 + j) * kVectorBytes, high64(ab_low, cd_low));
+      store(out + (2 * 4 + j) * kVectorBytes, low64(ab_high, cd_high));
+      store(out + (3 * 4 + j) * kVectorBytes, high64(ab_high, cd_high));
+    }
+    out += 16 * kVectorBytes;
+  }
+}
+
+// Where rows or columns are missing: the band's rows are copied with zeros round them, some columns at a
+// time.
+inline void pack_ragged(const std::int8_t* weights, std::int64_t rows, std::int64_t cols, std::int64_t first,
+                        std::byte* panel) {
+  for (std::int64_t k = 0; k < cols; k += kPad) {
+    std::int8_t copy[kColumns * kPad] = {};
+    for (std::int64_t n = 0; n < kColumns && first + n < rows; ++n) {
+      const std::int64_t count = cols - k < kPad ? cols - k : kPad;
+      __builtin_memcpy(copy + n * kPad, weights + (first + n) * cols + k, static_cast<std::size_t>(count));
+    }
+    pack_panel(copy, kPad, panel + static_cast<std::size_t>(k / kPad) * panel_bytes(kPad));
+  }
+}
 
 inline void pack(const std::int8_t* weights, std::int64_t rows, std::int64_t cols, std::int64_t band,
                  void* packed) {
-  const std::int64_t k = padded(cols);
   for (std::int64_t first = band * kPad; first < (band + 1) * kPad; first += kColumns) {
-    auto* panel =
-        static_cast<std::byte*>(packed) + static_cast<std::size_t>(first / kColumns) * panel_bytes(k);
-    for (int j = 0; j < 4; ++j) {
-      for (int lane = 0; lane < kLanes; ++lane) {
-        const std::int64_t n = first + column_of(j, lane);
-        std::byte* out = panel + j * kVectorBytes + lane * 4;
-        for (std::int64_t s = 0; s < k; s += Dot::kStep, out += 4 * kVectorBytes) {
-          std::int8_t group[Dot::kStep] = {};
-          if (n < rows && s + Dot::kStep <= cols) {
-            __builtin_memcpy(group, weights + n * cols + s, Dot::kStep);
-          } else if (n < rows) {
-            for (std::int64_t i = s; i < cols; ++i) group[i - s] = weights[n * cols + i];
-          }
-          const std::uint32_t word = Dot::encode(group);
-          __builtin_memcpy(out, &word, 4);
-        }
-      }
+    auto* panel = static_cast<std::byte*>(packed) +
+                  static_cast<std::size_t>(first / kColumns) * panel_bytes(padded(cols));
+    if (first + kColumns <= rows && cols % kPad == 0) {
+      pack_panel(weights + first * cols, cols, panel);
+    } else {
+      pack_ragged(weights, rows, cols, first, panel);
     }
   }
 }
@@ -55,7 +77,7 @@ inline void pack_terms(const std::int8_t* b, std::int64_t terms, void* packed) {
     for (std::int64_t term = 0; term < terms; term += Dot::kStep, out += 4 * kVectorBytes) {
       I rows[Dot::kStep];
       for (int i = 0; i < Dot::kStep; ++i) rows[i] = load(b + (term + i) * kPad + first);
-      Dot::interleave(rows, out);
+      Dot::template interleave<true>(rows, out);
     }
   }
 }
@@ -174,7 +196,7 @@ template <int R, Perturb P>
 [[gnu::noinline]] void block(const Block& b, const Finish& finish) {
   I sums[R][4];
   start_sums<R>(sums, b);
-  Dot::template accumulate<R>(sums, b.x, b.x_step, b.panel, b.steps);
+  Dot::template accumulate<R, kGroupElements>(sums, b.x, b.x_step, b.panel, b.steps);
   if constexpr (P == Perturb::kSharedOnce) perturb_shared_once<R>(sums, b, finish);
   if constexpr (P == Perturb::kShared) perturb_shared<R>(sums, b, finish);
   if constexpr (P == Perturb::kEach) perturb_each<R>(sums, b, finish);
@@ -192,7 +214,7 @@ template <int R>
 [[gnu::noinline]] void block_sums(const Block& b, std::int32_t* out) {
   I sums[R][4];
   start_sums<R>(sums, b);
-  Dot::template accumulate<R>(sums, b.x, b.x_step, b.panel, b.steps);
+  Dot::template accumulate<R, kGroupElements>(sums, b.x, b.x_step, b.panel, b.steps);
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r) {
     for (int v = 0; v < 4; ++v) store(out + r * kColumns + v * kLanes, sums[r][v]);

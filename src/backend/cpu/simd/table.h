@@ -5,6 +5,7 @@
 #include "backend/cpu/simd/noise.h"
 #include "backend/cpu/simd/product.h"
 #include "backend/cpu/simd/rows.h"
+#include "backend/cpu/simd/votes.h"
 
 namespace clutch::cpu {
 namespace {
@@ -25,7 +26,9 @@ inline constexpr Kernels simd_kernels(const char* name) {
           loss,
           fill_noise,
           pack_terms,
+          vote_scratch_bytes,
           vote,
+          digest,
           multiply_registers<Dot, kBlockRows>};
 }
 

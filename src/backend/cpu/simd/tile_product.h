@@ -15,11 +15,10 @@ CLUTCH_SIMD std::int32_t load_group(const X* x) {
 }
 
 // sums[r][j] += Σ over steps of panel vector (step, j) times row r's group, in the sense of Dot::multiply.
-// x_step is in elements; a step of the panel is four vectors.
-template <class Dot, int R>
+// From row to row are x_step elements, from step to step kAdvance; a step of the panel is four vectors.
+template <class Dot, int R, int kAdvance>
 CLUTCH_SIMD void accumulate_broadcast(I (&sums)[R][4], const typename Dot::X* x, std::ptrdiff_t x_step,
                                       const std::byte* panel, std::int64_t steps) {
-  constexpr int kElements = 4 / sizeof(typename Dot::X);
   const typename Dot::X* rows[R];
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r) rows[r] = x + r * x_step;
@@ -28,7 +27,7 @@ CLUTCH_SIMD void accumulate_broadcast(I (&sums)[R][4], const typename Dot::X* x,
     const I w2 = load(panel + 2 * kVectorBytes), w3 = load(panel + 3 * kVectorBytes);
 #pragma GCC unroll 6
     for (int r = 0; r < R; ++r) {
-      const I group = set32(load_group(rows[r] + s * kElements));
+      const I group = set32(load_group(rows[r] + s * kAdvance));
       sums[r][0] = Dot::multiply(sums[r][0], w0, group);
       sums[r][1] = Dot::multiply(sums[r][1], w1, group);
       sums[r][2] = Dot::multiply(sums[r][2], w2, group);
