@@ -14,8 +14,12 @@ namespace clutch {
 namespace cpu {
 namespace {
 
-static const std::uint32_t kTileMembers = getenv("TM") ? atoi(getenv("TM")) : 16;
-constexpr std::int64_t kTileBytes = 1 << 20;  // a chunk's slots stay in a core's second-level cache
+// Members of a tile: enough rows for the products between states; more where rows are narrow, so that calls
+// are few.
+constexpr std::int64_t kLeastMembers = 16, kMostMembers = 48;
+// A chunk's slots stay in a core's second-level cache, beside the weights in use. A panel of weights is read
+// once per chunk: with 24 tokens of 16 members that costs little even from the third-level cache.
+constexpr std::int64_t kTileBytes = 3 << 19, kGoodChunk = 24;
 
 class CpuBackend : public Backend {
  public:
@@ -41,7 +45,9 @@ class CpuBackend : public Backend {
     // Tiles are cut between pairs, and as many for each thread.
     const std::uint32_t unit = request.noise ? 2 : 1, units = request.members() / unit;
     const auto threads = static_cast<std::uint32_t>(pool_.threads());
-    const std::uint32_t rounds = (request.members() + threads * kTileMembers - 1) / (threads * kTileMembers);
+    const auto fit = kTileBytes / (model_->schedule.row_bytes * kGoodChunk);
+    const auto members = static_cast<std::uint32_t>(std::clamp(fit, kLeastMembers, kMostMembers));
+    const std::uint32_t rounds = (request.members() + threads * members - 1) / (threads * members);
     const std::uint32_t tiles = std::min(units, rounds * threads);
     const std::uint32_t most = (units + tiles - 1) / tiles * unit;
     prepare(tile_shape(most, request.length));
@@ -90,13 +96,9 @@ class CpuBackend : public Backend {
  private:
   // Equal chunks whose slots fit kTileBytes.
   TileShape tile_shape(std::uint32_t members, std::uint32_t length) const {
-    const char* e = std::getenv("TB");
-    const std::int64_t fit = (e ? atol(e) * 1024 : kTileBytes) / (model_->schedule.row_bytes * members);
+    const std::int64_t fit = kTileBytes / (model_->schedule.row_bytes * members);
     const auto most = static_cast<std::uint32_t>(std::clamp<std::int64_t>(fit, 1, length));
     const std::uint32_t chunks = (length + most - 1) / most;
-    if (getenv("TV"))
-      fprintf(stderr, "row_bytes %ld members %u chunk %u\n", (long)model_->schedule.row_bytes, members,
-              (length + chunks - 1) / chunks);
     return {members, (length + chunks - 1) / chunks};
   }
 

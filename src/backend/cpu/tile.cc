@@ -1,9 +1,20 @@
 #include "backend/cpu/tile.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 namespace clutch::cpu {
+namespace {
+
+alignas(64) constexpr std::array<std::int8_t, kPad> kZeros{};
+
+// Whole blocks, from `step` bytes apart: a call of memcpy costs more than a narrow row.
+inline void copy_row(const std::int8_t* from, std::ptrdiff_t step, std::int64_t width, std::int8_t* to) {
+  for (std::int64_t i = 0; i < width; i += kPad, from += step) std::memcpy(to + i, from, kPad);
+}
+
+}  // namespace
 
 TileEvaluator::TileEvaluator(const LoadedModel& model, const TileShape& shape)
     : model_(model),
@@ -196,11 +207,11 @@ void TileEvaluator::read_state(int state, std::uint32_t t, std::uint32_t tokens)
     for (std::uint32_t i = t; i < t + tokens; ++i) {
       std::int8_t* target = row(s.read, m, i);
       if (text(m)[i] == 0) {
-        std::memset(target, 0, static_cast<std::size_t>(wide));
+        copy_row(kZeros.data(), 0, wide, target);
       } else if (i > 0) {
-        std::memcpy(target, row(s.write, m, i - 1), static_cast<std::size_t>(wide));
+        copy_row(row(s.write, m, i - 1), kPad, wide, target);
       } else {
-        std::memset(target, 0, static_cast<std::size_t>(wide));
+        copy_row(kZeros.data(), 0, wide, target);
         std::copy_n(saved + m * saved_step, plain, target);
       }
     }

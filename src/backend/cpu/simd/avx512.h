@@ -73,6 +73,9 @@ CLUTCH_SIMD I copy_sign16(I a, I sign) {
   return _mm512_mask_sub_epi16(a, _mm512_movepi16_mask(sign), _mm512_setzero_si512(), a);
 }
 CLUTCH_SIMD Shift count16(int s) { return _mm512_set1_epi16(static_cast<short>(s)); }
+CLUTCH_SIMD Shift count16_pair(std::uint32_t s) {
+  return _mm512_set1_epi32(static_cast<int>(s));
+}  // twice 16 bits
 CLUTCH_SIMD I shift_right16(I a, Shift s) { return _mm512_srlv_epi16(a, s); }
 CLUTCH_SIMD I shift_floor16(I a, Shift s) { return _mm512_srav_epi16(a, s); }
 

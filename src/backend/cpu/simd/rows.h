@@ -92,35 +92,51 @@ inline void relu(const RowTask& task) {
 
 // For each mean 1..127 what divides 2·u, u <= 256·mean <= 32,512: floor(u / mean) = (2·u·multiplier >> 16) >>
 // rest. A power of two 2^e: multiplier 2^15, rest e. Else with e = floor(log2 mean): bits = max(15, 10 +
-// 2·e), multiplier floor(2^bits / mean) + 1 < 2^16, rest = bits - 15; exact, as 256·mean² < 2^bits.
+// 2·e), multiplier floor(2^bits / mean) + 1 < 2^16, rest = bits - 15; exact, as 256·mean² < 2^bits. All
+// fields are twice the same 16 bits: broadcasting 32 bits from memory is free, 16 are not.
 struct Means {
   struct Entry {
-    std::uint16_t multiplier, rest;
+    std::uint32_t multiplier, rest, limit, negative_limit;  // limit: 128·mean
   };
   Entry of[128] = {};
+  static constexpr std::uint32_t twice(int x) { return (static_cast<std::uint32_t>(x) & 0xFFFF) * 0x10001u; }
   constexpr Means() {
     for (int mean = 1; mean < 128; ++mean) {
       int e = 0;
       while ((2 << e) <= mean) ++e;
       const int bits = 10 + 2 * e < 15 ? 15 : 10 + 2 * e;
       const bool power = (1 << e) == mean;
-      of[mean].multiplier = static_cast<std::uint16_t>(power ? 1 << 15 : (1 << bits) / mean + 1);
-      of[mean].rest = static_cast<std::uint16_t>(power ? e : bits - 15);
+      of[mean] = {twice(power ? 1 << 15 : (1 << bits) / mean + 1), twice(power ? e : bits - 15),
+                  twice(128 * mean), twice(-128 * mean)};
     }
   }
 };
 constexpr Means kMeans;
 
+// floor(sum / width) for sum <= 127·width, width <= 2^20: (sum·multiplier) >> 48 with multiplier = floor(2^48
+// / width)
+// + 1, exact as sum·width < 2^47 and below 2^56 in between.
+struct WidthDivision {
+  explicit WidthDivision(std::int64_t width)
+      : multiplier((std::uint64_t{1} << 48) / static_cast<std::uint64_t>(width) + 1) {}
+  std::uint64_t multiplier;
+  int mean(std::int32_t sum) const {
+    const auto mean = static_cast<int>(static_cast<std::uint64_t>(sum) * multiplier >> 48);
+    return mean < 1 ? 1 : mean;
+  }
+};
+
 // The lanes v of a row divided by its mean, not yet clipped.
 struct MeanDivision {
-  explicit MeanDivision(int mean)
-      : limit(set16(128 * mean)),
-        negative_limit(set16(-128 * mean)),
-        multiplier(set16(kMeans.of[mean].multiplier)),
-        rest(count16(kMeans.of[mean].rest)) {}
+  explicit MeanDivision(const Means::Entry& e)
+      : limit(twice(e.limit)),
+        negative_limit(twice(e.negative_limit)),
+        multiplier(twice(e.multiplier)),
+        rest(count16_pair(e.rest)) {}
   I limit, negative_limit, multiplier;
   Shift rest;
 
+  CLUTCH_SIMD static I twice(std::uint32_t pair) { return set32(static_cast<std::int32_t>(pair)); }
   CLUTCH_SIMD I quotient(I u) const {
     return shift_right16(mul16_high_unsigned(add16(u, u), multiplier), rest);
   }
@@ -132,31 +148,50 @@ struct MeanDivision {
 };
 
 template <exact::Rounding kRounding>
+CLUTCH_SIMD void norm_row(const std::int8_t* x, const std::int8_t* gain, std::int64_t width, int mean,
+                          std::int8_t* out) {
+  const MeanDivision division(kMeans.of[mean]);
+  for (std::int64_t i = 0; i < width; i += kVectorBytes) {
+    const I xs = load(x + i), ws = load(gain + i);
+    // x·256 times w·256, shifted by 16.
+    const I low = mul16_high(low8(zero(), xs), low8(zero(), ws)),
+            high = mul16_high(high8(zero(), xs), high8(zero(), ws));
+    if constexpr (kRounding == exact::Rounding::kFloor) {
+      store(out + i, clip8(narrow16(division.floored(low), division.floored(high))));
+    } else {
+      store(out + i, clip8(narrow16(division.truncated(low), division.truncated(high))));
+    }
+  }
+}
+
+// Four rows at a time (the last ones repeated at the end), so that four horizontal sums are one.
+template <exact::Rounding kRounding>
 void norm_rows(const NormTask& task) {
   const RowTask& rows = task.rows;
-  const auto width = static_cast<std::uint32_t>(task.width);
-  each_row(rows, [&](std::int64_t m, std::int64_t t) {
-    const std::int8_t *x = rows.x.row(m, t), *gain = rows.vector.row(m, t);
-    std::int8_t* out = rows.out.row(m, t);
-    I magnitudes = zero();
-    for (std::int64_t i = 0; i < rows.width; i += kVectorBytes) {
-      magnitudes = add64(magnitudes, sum_magnitudes(load(x + i)));
-    }
-    // At most 127 · 2^20: fits 32 bits.
-    const std::uint32_t mean = static_cast<std::uint32_t>(sum64(magnitudes)) / width;
-    const MeanDivision division(static_cast<int>(mean < 1 ? 1 : mean));
-    for (std::int64_t i = 0; i < rows.width; i += kVectorBytes) {
-      const I xs = load(x + i), ws = load(gain + i);
-      // x·256 times w·256, shifted by 16.
-      const I low = mul16_high(low8(zero(), xs), low8(zero(), ws)),
-              high = mul16_high(high8(zero(), xs), high8(zero(), ws));
-      if constexpr (kRounding == exact::Rounding::kFloor) {
-        store(out + i, clip8(narrow16(division.floored(low), division.floored(high))));
-      } else {
-        store(out + i, clip8(narrow16(division.truncated(low), division.truncated(high))));
+  const WidthDivision division(task.width);
+  const std::int64_t members = rows.tokens == 1 ? 1 : rows.members,
+                     tokens = rows.tokens == 1 ? rows.members : rows.tokens;
+  for (std::int64_t m = 0; m < members; ++m) {
+    for (std::int64_t t = 0; t < tokens; t += 4) {
+      std::int64_t member[4], token[4];
+      I s[4] = {zero(), zero(), zero(), zero()};
+#pragma GCC unroll 4
+      for (int r = 0; r < 4; ++r) {
+        const std::int64_t at = t + r < tokens ? t + r : tokens - 1;
+        member[r] = rows.tokens == 1 ? at : m;
+        token[r] = rows.tokens == 1 ? 0 : at;
+        const std::int8_t* x = rows.x.row(member[r], token[r]);
+        for (std::int64_t i = 0; i < rows.width; i += kVectorBytes)
+          s[r] = add32(s[r], sum_magnitudes(load(x + i)));
+      }
+      alignas(16) std::int32_t sums[4];
+      sums32(s[0], s[1], s[2], s[3], sums);
+      for (int r = 0; r < 4 && t + r < tokens; ++r) {
+        norm_row<kRounding>(rows.x.row(member[r], token[r]), rows.vector.row(member[r], token[r]), rows.width,
+                            division.mean(sums[r]), rows.out.row(member[r], token[r]));
       }
     }
-  });
+  }
 }
 
 inline void norm(const NormTask& task) {
