@@ -1,9 +1,12 @@
 # One object per instruction set of the CPU backend, each with its own flags; the rest of the program stays at the
 # baseline. The objects are a library of their own so that a test can look at their symbols.
 set(CLUTCH_ISA_FLAGS_scalar "")
+set(CLUTCH_ISA_FLAGS_avx2 -mavx2 -mpopcnt)
+set(CLUTCH_ISA_FLAGS_avxvnni -mavx2 -mavxvnni -mpopcnt)
+set(CLUTCH_ISA_FLAGS_avx512bw -mavx512f -mavx512bw -mavx512dq -mavx512vl -mpopcnt)
 set(CLUTCH_ISA_FLAGS_avx512vnni -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mpopcnt)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  set(CLUTCH_ISAS scalar avx512vnni)
+  set(CLUTCH_ISAS scalar avx2 avxvnni avx512bw avx512vnni)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
   set(CLUTCH_ISAS scalar)
 else()

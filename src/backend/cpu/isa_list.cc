@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 namespace clutch::cpu {
 namespace {
 
@@ -10,12 +14,29 @@ const char* nothing() { return ""; }
 #if defined(__x86_64__)
 
 // GCC's run-time check includes the operating system's support for the registers.
-const char* missing_avx512vnni() {
+const char* missing_avx2() {
+  if (!__builtin_cpu_supports("avx2")) return "AVX2";
+  return __builtin_cpu_supports("popcnt") ? "" : "POPCNT";
+}
+
+const char* missing_avxvnni() {
+  // __builtin_cpu_supports of GCC 12 has no name for it: leaf 7, subleaf 1, EAX bit 4. The registers are
+  // AVX2's.
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || (a >> 4 & 1) == 0) return "AVX-VNNI";
+  return missing_avx2();
+}
+
+const char* missing_avx512bw() {
   if (!__builtin_cpu_supports("avx512f")) return "AVX-512F";
   if (!__builtin_cpu_supports("avx512bw")) return "AVX-512BW";
   if (!__builtin_cpu_supports("avx512dq")) return "AVX-512DQ";
   if (!__builtin_cpu_supports("avx512vl")) return "AVX-512VL";
-  return __builtin_cpu_supports("avx512vnni") ? "" : "AVX-512-VNNI";
+  return __builtin_cpu_supports("popcnt") ? "" : "POPCNT";
+}
+
+const char* missing_avx512vnni() {
+  return __builtin_cpu_supports("avx512vnni") ? missing_avx512bw() : "AVX-512-VNNI";
 }
 
 #endif
@@ -23,6 +44,10 @@ const char* missing_avx512vnni() {
 constexpr Isa kList[] = {
     {"scalar", "portable C++, threads", nothing, scalar_kernels},
 #if defined(__x86_64__)
+    {"avx2", "32-byte vectors, products of 16-bit pairs", missing_avx2, avx2_kernels},
+    {"avx512bw", "64-byte vectors, products of 16-bit pairs", missing_avx512bw, avx512bw_kernels},
+    {"avxvnni", "32-byte vectors, four products of bytes in one instruction", missing_avxvnni,
+     avxvnni_kernels},
     {"avx512vnni", "64-byte vectors, four products of bytes in one instruction", missing_avx512vnni,
      avx512vnni_kernels},
 #endif

@@ -11,8 +11,10 @@ namespace clutch::cpu {
 namespace {
 
 using I = __m512i;
-using Shift = __m512i;  // a count for all lanes
+using Shift = __m512i;    // counts of 32-bit lanes
+using Shift16 = __m512i;  // counts of 16-bit lanes
 constexpr int kVectorBytes = 64;
+constexpr int kBlockRows = 6;  // of four sums: 24 of 32 registers
 
 #define CLUTCH_SIMD [[gnu::always_inline]] inline
 
@@ -72,12 +74,12 @@ CLUTCH_SIMD I shift_floor16(I a) {
 CLUTCH_SIMD I copy_sign16(I a, I sign) {
   return _mm512_mask_sub_epi16(a, _mm512_movepi16_mask(sign), _mm512_setzero_si512(), a);
 }
-CLUTCH_SIMD Shift count16(int s) { return _mm512_set1_epi16(static_cast<short>(s)); }
-CLUTCH_SIMD Shift count16_pair(std::uint32_t s) {
+CLUTCH_SIMD Shift16 count16(int s) { return _mm512_set1_epi16(static_cast<short>(s)); }
+CLUTCH_SIMD Shift16 count16_pair(std::uint32_t s) {
   return _mm512_set1_epi32(static_cast<int>(s));
 }  // twice 16 bits
-CLUTCH_SIMD I shift_right16(I a, Shift s) { return _mm512_srlv_epi16(a, s); }
-CLUTCH_SIMD I shift_floor16(I a, Shift s) { return _mm512_srav_epi16(a, s); }
+CLUTCH_SIMD I shift_right16(I a, Shift16 s) { return _mm512_srlv_epi16(a, s); }
+CLUTCH_SIMD I shift_floor16(I a, Shift16 s) { return _mm512_srav_epi16(a, s); }
 
 CLUTCH_SIMD I add32(I a, I b) { return _mm512_add_epi32(a, b); }
 CLUTCH_SIMD I sub32(I a, I b) { return _mm512_sub_epi32(a, b); }
@@ -130,6 +132,14 @@ CLUTCH_SIMD I load_lanes(const std::int8_t* p, std::ptrdiff_t step) {
   const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(lane(0)), lane(1), 1);
   const __m256i high = _mm256_inserti128_si256(_mm256_castsi128_si256(lane(2)), lane(3), 1);
   return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+}
+
+// The same with 8 bytes each, widened to 16 bits.
+CLUTCH_SIMD I load_lanes_widened(const std::int8_t* p, std::ptrdiff_t step) {
+  const auto lane = [&](int i) { return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + i * step)); };
+  const __m256i bytes = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_unpacklo_epi64(lane(0), lane(1))),
+                                                _mm_unpacklo_epi64(lane(2), lane(3)), 1);
+  return _mm512_cvtepi8_epi16(bytes);
 }
 
 // Sums of the absolute values of bytes, in some lanes.

@@ -13,7 +13,7 @@ struct SmallDivision {
         multiplier(set16(static_cast<int>(d.multiplier))),
         rest(count16(d.bits - 16)) {}
   I most, multiplier;  // 256·divisor <= 32,512
-  Shift rest;
+  Shift16 rest;
 
   // 128 more than the floor: in [0, 256].
   CLUTCH_SIMD I quotient(I u) const {

@@ -251,12 +251,18 @@ void run_block(int rows, const Block& b, const Finish& finish) {
       return block<2, P>(b, finish);
     case 3:
       return block<3, P>(b, finish);
-    case 4:
-      return block<4, P>(b, finish);
-    case 5:
-      return block<5, P>(b, finish);
     default:
-      return block<6, P>(b, finish);
+      break;
+  }
+  if constexpr (kBlockRows > 3) {
+    switch (rows) {
+      case 4:
+        return block<4, P>(b, finish);
+      case 5:
+        return block<5, P>(b, finish);
+      default:
+        return block<6, P>(b, finish);
+    }
   }
 }
 

@@ -7,7 +7,6 @@
 namespace clutch::cpu {
 namespace {
 
-constexpr int kBlockRows = 6;
 constexpr std::int64_t kScratchAlign = 64;
 
 constexpr std::int64_t rounded_up(std::int64_t bytes) {

@@ -134,7 +134,7 @@ struct MeanDivision {
         multiplier(twice(e.multiplier)),
         rest(count16_pair(e.rest)) {}
   I limit, negative_limit, multiplier;
-  Shift rest;
+  Shift16 rest;
 
   CLUTCH_SIMD static I twice(std::uint32_t pair) { return set32(static_cast<std::int32_t>(pair)); }
   CLUTCH_SIMD I quotient(I u) const {
@@ -222,7 +222,7 @@ inline void embed_row_wide(const EmbedTask& task, std::int64_t row) {
 inline void embed_row(const EmbedTask& task, std::int64_t row) {
   const std::uint16_t token = task.tokens[row];
   const std::int8_t* weights = task.table + token * task.width;
-  const Shift shift = count16(task.noise_shift);
+  const Shift16 shift = count16(task.noise_shift);
   const I rounding = set16(task.noise->sign < 0 ? (1 << task.noise_shift) - 1 : 0);
   for (std::int64_t i = 0; i < task.width; i += kVectorBytes) {
     I low = zero(), high = zero();

@@ -23,16 +23,31 @@ CLUTCH_SIMD void accumulate_broadcast(I (&sums)[R][4], const typename Dot::X* x,
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r) rows[r] = x + r * x_step;
   for (std::int64_t s = 0; s < steps; ++s) {
-    const I w0 = load(panel), w1 = load(panel + kVectorBytes);
-    const I w2 = load(panel + 2 * kVectorBytes), w3 = load(panel + 3 * kVectorBytes);
+    if constexpr (kBlockRows > 3) {
+      const I w0 = load(panel), w1 = load(panel + kVectorBytes);
+      const I w2 = load(panel + 2 * kVectorBytes), w3 = load(panel + 3 * kVectorBytes);
 #pragma GCC unroll 6
-    for (int r = 0; r < R; ++r) {
-      const I group = set32(load_group(rows[r] + s * kAdvance));
-      sums[r][0] = Dot::multiply(sums[r][0], w0, group);
-      sums[r][1] = Dot::multiply(sums[r][1], w1, group);
-      sums[r][2] = Dot::multiply(sums[r][2], w2, group);
-      sums[r][3] = Dot::multiply(sums[r][3], w3, group);
-      pin(sums[r]);
+      for (int r = 0; r < R; ++r) {
+        const I group = set32(load_group(rows[r] + s * kAdvance));
+        sums[r][0] = Dot::multiply(sums[r][0], w0, group);
+        sums[r][1] = Dot::multiply(sums[r][1], w1, group);
+        sums[r][2] = Dot::multiply(sums[r][2], w2, group);
+        sums[r][3] = Dot::multiply(sums[r][3], w3, group);
+        pin(sums[r]);
+      }
+    } else {
+      // With 16 registers: 12 sums, three groups and one panel vector or product.
+      I groups[R];
+#pragma GCC unroll 3
+      for (int r = 0; r < R; ++r) groups[r] = set32(load_group(rows[r] + s * kAdvance));
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) {
+        const I w = load(panel + j * kVectorBytes);
+#pragma GCC unroll 3
+        for (int r = 0; r < R; ++r) sums[r][j] = Dot::multiply(sums[r][j], w, groups[r]);
+      }
+#pragma GCC unroll 3
+      for (int r = 0; r < R; ++r) pin(sums[r]);
     }
     panel += 4 * kVectorBytes;
   }
