@@ -19,6 +19,7 @@ constexpr int kBlockRows = 3;  // of four sums: 12 of 16 registers
 CLUTCH_SIMD void pin(I (&sums)[4]) {
   asm volatile("" : "+x"(sums[0]), "+x"(sums[1]), "+x"(sums[2]), "+x"(sums[3]));
 }
+CLUTCH_SIMD void touch(I& a) { asm volatile("" : "+x"(a)); }
 CLUTCH_SIMD void keep(I a) { asm volatile("" : : "x"(a)); }
 
 CLUTCH_SIMD I load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }

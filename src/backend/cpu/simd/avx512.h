@@ -23,6 +23,7 @@ constexpr int kBlockRows = 6;  // of four sums: 24 of 32 registers
 CLUTCH_SIMD void pin(I (&sums)[4]) {
   asm volatile("" : "+v"(sums[0]), "+v"(sums[1]), "+v"(sums[2]), "+v"(sums[3]));
 }
+CLUTCH_SIMD void touch(I& a) { asm volatile("" : "+v"(a)); }
 CLUTCH_SIMD void keep(I a) { asm volatile("" : : "v"(a)); }
 
 CLUTCH_SIMD I load(const void* p) { return _mm512_loadu_si512(p); }

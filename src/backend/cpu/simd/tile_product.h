@@ -57,16 +57,17 @@ CLUTCH_SIMD void accumulate_broadcast(I (&sums)[R][4], const typename Dot::X* x,
 // can do.
 template <class Dot, int R>
 [[gnu::noinline]] std::int64_t multiply_registers(std::int64_t steps) {
-  I sums[R][4], w[4], x = set8(3);
-  for (int j = 0; j < 4; ++j) w[j] = set8(j + 1);
-  pin(w);
+  I sums[R][4], w = set8(1), x = set8(3);
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r) sums[r][0] = sums[r][1] = sums[r][2] = sums[r][3] = zero();
   for (std::int64_t s = 0; s < steps; ++s) {
 #pragma GCC unroll 6
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) sums[r][j] = Dot::multiply(sums[r][j], w[j], x);
+      for (int j = 0; j < 4; ++j) {
+        sums[r][j] = Dot::multiply(sums[r][j], w, x);
+        touch(x);  // or a compiler would multiply once
+      }
       pin(sums[r]);
     }
   }
