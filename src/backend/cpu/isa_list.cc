@@ -4,6 +4,9 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 namespace clutch::cpu {
@@ -39,6 +42,13 @@ const char* missing_avx512vnni() {
   return __builtin_cpu_supports("avx512vnni") ? missing_avx512bw() : "AVX-512-VNNI";
 }
 
+#elif defined(__aarch64__)
+
+const char* missing_neondot() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0 ? "" : "dot products"; }
+const char* missing_neoni8mm() {
+  return (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0 ? missing_neondot() : "products of matrices of bytes";
+}
+
 #endif
 
 constexpr Isa kList[] = {
@@ -50,6 +60,11 @@ constexpr Isa kList[] = {
      avxvnni_kernels},
     {"avx512vnni", "64-byte vectors, four products of bytes in one instruction", missing_avx512vnni,
      avx512vnni_kernels},
+#elif defined(__aarch64__)
+    {"neon", "16-byte vectors, products of bytes to 16 bits", nothing, neon_kernels},
+    {"neondot", "16-byte vectors, four products of bytes in one instruction", missing_neondot,
+     neondot_kernels},
+    {"neoni8mm", "16-byte vectors, products of 2-by-8 matrices of bytes", missing_neoni8mm, neoni8mm_kernels},
 #endif
 };
 

@@ -13,6 +13,7 @@ struct Dot {
   using X = std::int8_t;           // an element of a prepared row
   static constexpr int kStep = 4;  // terms per 32-bit lane and instruction
   static constexpr int kStepBytes = 4;
+  static constexpr int kPeakTerms = 4;   // products summed in a 32-bit lane by one multiply()
   static constexpr bool kBiased = true;  // sums come with 128·Σx
 
   CLUTCH_SIMD static I multiply(I sum, I w, I x) { return dpbusd(sum, w, x); }

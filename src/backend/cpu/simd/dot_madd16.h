@@ -11,6 +11,7 @@ struct Dot {
   using X = std::int16_t;
   static constexpr int kStep = 2;
   static constexpr int kStepBytes = 4;
+  static constexpr int kPeakTerms = 2;  // products summed in a 32-bit lane by one multiply()
   static constexpr bool kBiased = false;
 
   CLUTCH_SIMD static I multiply(I sum, I w, I x) { return add32(sum, madd16(w, x)); }

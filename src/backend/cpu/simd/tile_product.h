@@ -78,7 +78,7 @@ template <class Dot, int R>
     for (int j = 0; j < 4; ++j) all = bit_xor(all, sums[r][j]);
   }
   keep(all);
-  return steps * R * 4 * (kVectorBytes / 4) * Dot::kStep;
+  return steps * R * 4 * (kVectorBytes / 4) * Dot::kPeakTerms;
 }
 
 }  // namespace
