@@ -4,6 +4,8 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <fstream>
+#include <sstream>
 #include <thread>
 
 #include "backend/cpu/cpu.h"
@@ -13,12 +15,14 @@
 namespace clutch {
 namespace {
 
-Result<std::unique_ptr<Backend>> make_reference(const std::string&, int) { return make_reference_backend(); }
+Result<std::unique_ptr<Backend>> make_reference(const std::string&, const Threads&) {
+  return make_reference_backend();
+}
 
 // One line per backend: family, member, why it cannot run here, what it is, how to make it.
 struct Row {
   std::string family, member, unavailable, summary;
-  Result<std::unique_ptr<Backend>> (*make)(const std::string& member, int threads);
+  Result<std::unique_ptr<Backend>> (*make)(const std::string& member, const Threads& threads);
 
   std::string name() const { return member.empty() ? family : fmt::format("{}:{}", family, member); }
 };
@@ -34,6 +38,35 @@ std::vector<Row> rows() {
   return list;
 }
 
+// The processors that the container's quota amounts to; 0 where there is none. Of nested groups the smallest
+// counts.
+int container_quota() {
+  const auto line_of = [](const std::string& path) {
+    std::ifstream file(path);
+    std::string line;
+    std::getline(file, line);
+    return line;
+  };
+  int least = 0;
+  const auto take = [&](int quota) {
+    if (quota > 0) least = least == 0 ? quota : std::min(least, quota);
+  };
+  // Version 2: /proc/self/cgroup has "0::/path", and every group on the way has a cpu.max.
+  std::ifstream groups("/proc/self/cgroup");
+  std::string path;
+  for (std::string line; std::getline(groups, line);) {
+    if (line.starts_with("0::")) path = line.substr(3);
+  }
+  for (;; path = path.substr(0, path.find_last_of('/'))) {
+    take(threads_of_quota(line_of("/sys/fs/cgroup" + (path == "/" ? "" : path) + "/cpu.max")));
+    if (path.find('/') == std::string::npos) break;
+  }
+  // Version 1.
+  take(threads_of_quota(line_of("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") + " " +
+                        line_of("/sys/fs/cgroup/cpu/cpu.cfs_period_us")));
+  return least;
+}
+
 }  // namespace
 
 std::vector<BackendEntry> list_backends() {
@@ -42,9 +75,9 @@ std::vector<BackendEntry> list_backends() {
   return entries;
 }
 
-Result<std::unique_ptr<Backend>> make_backend(const std::string& name, int threads) {
-  if (threads < 1 || threads > 1024) {
-    return fail("--threads", fmt::format("{} is outside 1..1024", threads),
+Result<std::unique_ptr<Backend>> make_backend(const std::string& name, const Threads& threads) {
+  if (threads.count < 1 || threads.count > 1024) {
+    return fail("--threads", fmt::format("{} is outside 1..1024", threads.count),
                 "leave it out to use every processor");
   }
   std::string present, unavailable;
@@ -66,10 +99,19 @@ Result<std::unique_ptr<Backend>> make_backend(const std::string& name, int threa
   return chosen->make(chosen->member, threads);
 }
 
+int threads_of_quota(const std::string& cpu_max) {
+  std::istringstream words(cpu_max);
+  std::int64_t quota = 0, period = 0;
+  if (!(words >> quota >> period) || quota <= 0 || period <= 0) return 0;
+  return static_cast<int>(std::min<std::int64_t>((quota + period - 1) / period, 1024));
+}
+
 int default_threads() {
+  int threads = static_cast<int>(std::thread::hardware_concurrency());
   cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  if (sched_getaffinity(0, sizeof set, &set) == 0) threads = CPU_COUNT(&set);
+  const int quota = container_quota();
+  return std::max(1, quota > 0 ? std::min(threads, quota) : threads);
 }
 
 }  // namespace clutch

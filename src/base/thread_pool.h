@@ -11,10 +11,19 @@
 
 namespace clutch {
 
+// How many threads, and whether each stays on its own processor of the process's affinity mask. The caller's
+// own thread is never pinned. Converts from a plain count.
+struct Threads {
+  Threads(int the_count, bool the_pinned = false)
+      : count(the_count), pinned(the_pinned) {}  // NOLINT(google-explicit-constructor)
+  int count;
+  bool pinned;
+};
+
 class ThreadPool {
  public:
-  // `threads` >= 1, the caller's own among them.
-  explicit ThreadPool(int threads);
+  // At least one thread, the caller's own among them.
+  explicit ThreadPool(const Threads& threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;

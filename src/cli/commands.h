@@ -14,6 +14,7 @@ void add_generate(CLI::App& app, int& exit_status);
 void add_eval(CLI::App& app, int& exit_status);
 void add_info(CLI::App& app, int& exit_status);
 void add_data(CLI::App& app, int& exit_status);
+void add_bench(CLI::App& app, int& exit_status);
 
 // Prints "error: ..." to stderr if it is one; the exit status.
 int finish(const Status& status);

@@ -23,7 +23,7 @@ constexpr std::int64_t kTileBytes = 3 << 19, kGoodChunk = 24;
 
 class CpuBackend : public Backend {
  public:
-  CpuBackend(const Kernels& kernels, int threads) : kernels_(kernels), pool_(threads) {}
+  CpuBackend(const Kernels& kernels, const Threads& threads) : kernels_(kernels), pool_(threads) {}
 
   std::string name() const override { return std::string("cpu:") + kernels_.name; }
 
@@ -120,13 +120,13 @@ class CpuBackend : public Backend {
 }  // namespace
 }  // namespace cpu
 
-Result<std::unique_ptr<Backend>> make_cpu_backend(const std::string& isa, int threads) {
+Result<std::unique_ptr<Backend>> make_cpu_backend(const std::string& isa, const Threads& threads) {
   auto found = cpu::find_kernels(isa);
   if (!found.ok()) return found.status();
   return make_cpu_backend(*found.value(), threads);
 }
 
-std::unique_ptr<Backend> make_cpu_backend(const cpu::Kernels& kernels, int threads) {
+std::unique_ptr<Backend> make_cpu_backend(const cpu::Kernels& kernels, const Threads& threads) {
   return std::make_unique<cpu::CpuBackend>(kernels, threads);
 }
 
