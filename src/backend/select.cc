@@ -4,68 +4,116 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <fstream>
+#include <sstream>
 #include <thread>
 
 #include "backend/cpu/cpu.h"
+#include "backend/cpu/isa_list.h"
 #include "backend/reference/reference.h"
 
 namespace clutch {
 namespace {
 
-Result<std::unique_ptr<Backend>> make_reference(const std::string&, int) { return make_reference_backend(); }
+Result<std::unique_ptr<Backend>> make_reference(const std::string&, const Threads&) {
+  return make_reference_backend();
+}
 
 // One line per backend: family, member, why it cannot run here, what it is, how to make it.
 struct Row {
-  const char* family;
-  const char* member;
-  const char* (*unavailable)();
-  const char* summary;
-  Result<std::unique_ptr<Backend>> (*make)(const std::string& member, int threads);
+  std::string family, member, unavailable, summary;
+  Result<std::unique_ptr<Backend>> (*make)(const std::string& member, const Threads& threads);
 
-  std::string name() const { return *member == 0 ? family : fmt::format("{}:{}", family, member); }
+  std::string name() const { return member.empty() ? family : fmt::format("{}:{}", family, member); }
 };
 
-const char* always() { return ""; }
+std::vector<Row> rows() {
+  std::vector<Row> list{
+      {"reference", "", "", "the meaning itself: scalar, one thread, slow", make_reference}};
+  for (const cpu::Isa& isa : cpu::instruction_sets()) {
+    const std::string missing = isa.missing();
+    list.push_back({"cpu", isa.name, missing.empty() ? "" : "the processor lacks " + missing, isa.summary,
+                    make_cpu_backend});
+  }
+  return list;
+}
 
-constexpr Row kRows[] = {
-    {"reference", "", always, "the meaning itself: scalar, one thread, slow", make_reference},
-    {"cpu", "scalar", always, "portable C++, threads", make_cpu_backend},
-};
+constexpr std::int64_t kMaxThreads = 1024;
+
+// The processors that the container's quota amounts to; 0 where there is none. Of nested groups the smallest
+// counts.
+int container_quota() {
+  const auto line_of = [](const std::string& path) {
+    std::ifstream file(path);
+    std::string line;
+    std::getline(file, line);
+    return line;
+  };
+  int least = 0;
+  const auto take = [&](int quota) {
+    if (quota > 0) least = least == 0 ? quota : std::min(least, quota);
+  };
+  // Version 2: /proc/self/cgroup has "0::/path", and every group on the way has a cpu.max.
+  std::ifstream groups("/proc/self/cgroup");
+  std::string path;
+  for (std::string line; std::getline(groups, line);) {
+    if (line.starts_with("0::")) path = line.substr(3);
+  }
+  for (;; path = path.substr(0, path.find_last_of('/'))) {
+    take(threads_of_quota(line_of("/sys/fs/cgroup" + (path == "/" ? "" : path) + "/cpu.max")));
+    if (path.find('/') == std::string::npos) break;
+  }
+  // Version 1.
+  take(threads_of_quota(line_of("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") + " " +
+                        line_of("/sys/fs/cgroup/cpu/cpu.cfs_period_us")));
+  return least;
+}
 
 }  // namespace
 
 std::vector<BackendEntry> list_backends() {
   std::vector<BackendEntry> entries;
-  for (const Row& row : kRows) entries.push_back({row.name(), row.unavailable(), row.summary});
+  for (const Row& row : rows()) entries.push_back({row.name(), row.unavailable, row.summary});
   return entries;
 }
 
-Result<std::unique_ptr<Backend>> make_backend(const std::string& name, std::int64_t threads) {
-  if (threads < 0 || threads > 1024) {
-    return fail("--threads", fmt::format("{} is outside 0..1024", threads),
+Result<std::unique_ptr<Backend>> make_backend(const std::string& name, const Threads& threads) {
+  if (threads.count < 0 || threads.count > kMaxThreads) {
+    return fail("--threads", fmt::format("{} is outside 0..{}", threads.count, kMaxThreads),
                 "0 is for every processor this process may use");
   }
-  std::string present;
+  std::string present, unavailable;
+  const std::vector<Row> list = rows();
   const Row* chosen = nullptr;
-  for (const Row& row : kRows) {
-    const bool runs = *row.unavailable() == 0;
+  for (const Row& row : list) {
+    const bool runs = row.unavailable.empty();
     if (runs) present += (present.empty() ? "" : ", ") + row.name();
     if (runs && (row.name() == name || row.family == name))
       chosen = &row;  // later rows of a family are faster
-    if (!runs && row.name() == name) {
-      return fail("--backend", fmt::format("'{}' cannot run here: {}", name, row.unavailable()),
-                  "`clutch info` lists the backends of this machine");
-    }
+    if (!runs && row.name() == name) unavailable = row.unavailable;
+  }
+  if (!unavailable.empty()) {
+    return fail("--backend", fmt::format("'{}' cannot run here: {}", name, unavailable),
+                "this machine has: " + present);
   }
   if (chosen == nullptr)
     return fail("--backend", fmt::format("'{}' is unknown", name), "choose from: " + present);
-  return chosen->make(chosen->member, threads == 0 ? default_threads() : static_cast<int>(threads));
+  return chosen->make(chosen->member, {threads.count == 0 ? default_threads() : threads.count, threads.pinned});
+}
+
+int threads_of_quota(const std::string& cpu_max) {
+  std::istringstream words(cpu_max);
+  std::int64_t quota = 0, period = 0;
+  if (!(words >> quota >> period) || quota <= 0 || period <= 0) return 0;
+  return static_cast<int>(std::min<std::int64_t>((quota + period - 1) / period, 1024));
 }
 
 int default_threads() {
+  int threads = static_cast<int>(std::thread::hardware_concurrency());
   cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  if (sched_getaffinity(0, sizeof set, &set) == 0) threads = CPU_COUNT(&set);
+  const int quota = container_quota();
+  return std::max(1, quota > 0 ? std::min(threads, quota) : threads);
 }
 
 }  // namespace clutch

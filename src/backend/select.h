@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "base/thread_pool.h"
 
 namespace clutch {
 
@@ -20,10 +21,13 @@ struct BackendEntry {
 std::vector<BackendEntry> list_backends();
 
 // `name` is one of the list, or a family ("cpu") for its fastest member. Forced means forced: an unknown or
-// unavailable name fails, listing what there is. threads 1..1024, or 0 for default_threads().
-Result<std::unique_ptr<Backend>> make_backend(const std::string& name, std::int64_t threads);
+// unavailable name fails, listing what there is. Threads 1..1024, or 0 for default_threads().
+Result<std::unique_ptr<Backend>> make_backend(const std::string& name, const Threads& threads);
 
-// Processors this process may use.
+// Processors this process may use: those of its affinity mask, no more than its container's quota.
 int default_threads();
+
+// Of a cgroup's "quota period" in microseconds: processors, rounded up; 0 where it sets none ("max 100000").
+int threads_of_quota(const std::string& cpu_max);
 
 }  // namespace clutch

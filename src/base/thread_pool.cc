@@ -1,9 +1,33 @@
 #include "base/thread_pool.h"
 
-namespace clutch {
+#include <pthread.h>
+#include <sched.h>
 
-ThreadPool::ThreadPool(int threads) {
-  for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { work_loop(t); });
+namespace clutch {
+namespace {
+
+// Onto processor `index` of those this process may use, counted round. Failing to is no harm.
+void pin(std::thread& thread, int index) {
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) == 0) return;
+  index %= CPU_COUNT(&allowed);
+  for (int processor = 0; processor < CPU_SETSIZE; ++processor) {
+    if (!CPU_ISSET(processor, &allowed) || index-- > 0) continue;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(processor, &one);
+    pthread_setaffinity_np(thread.native_handle(), sizeof one, &one);
+    return;
+  }
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(const Threads& threads) {
+  for (int t = 1; t < threads.count; ++t) {
+    workers_.emplace_back([this, t] { work_loop(t); });
+    if (threads.pinned) pin(workers_.back(), t);
+  }
 }
 
 ThreadPool::~ThreadPool() {

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -11,10 +12,19 @@
 
 namespace clutch {
 
+// How many threads, and whether each stays on its own processor of the process's affinity mask. The caller's
+// own thread is never pinned. Converts from a plain count.
+struct Threads {
+  Threads(std::int64_t the_count, bool the_pinned = false)
+      : count(the_count), pinned(the_pinned) {}  // NOLINT(google-explicit-constructor)
+  std::int64_t count;
+  bool pinned;
+};
+
 class ThreadPool {
  public:
-  // `threads` >= 1, the caller's own among them.
-  explicit ThreadPool(int threads);
+  // At least one thread, the caller's own among them.
+  explicit ThreadPool(const Threads& threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;

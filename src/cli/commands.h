@@ -16,6 +16,7 @@ void add_generate(CLI::App& app, int& exit_status);
 void add_eval(CLI::App& app, int& exit_status);
 void add_info(CLI::App& app, int& exit_status);
 void add_data(CLI::App& app, int& exit_status);
+void add_bench(CLI::App& app, int& exit_status);
 
 // Refuses what is no integer of 64 bits, quoting it (CLI11 by itself would bend it into range).
 extern const CLI::Validator kInteger;

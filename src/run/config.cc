@@ -142,6 +142,7 @@ const std::vector<Knob>& knobs() {
       {"keep", &C::keep, kComfort, "Checkpoints to keep"},
       {"backend", &C::backend, kComfort, "Where to compute; `clutch info` lists what this machine has"},
       {"threads", &C::threads, kComfort, "Threads; 0 for every processor this process may use"},
+      {"pin", &C::pin, kComfort, "1 binds each thread to a processor of its own"},
   };
   return list;
 }
@@ -208,6 +209,7 @@ Status resolve(RunConfig& config) {
       check_range("--checkpoint-every", config.checkpoint_every, 0, kMost, "0 is for the end only"));
   CLUTCH_RETURN_IF_ERROR(check_range("--keep", config.keep, 1, 1 << 20, "3 is the default"));
   CLUTCH_RETURN_IF_ERROR(check_range("--threads", config.threads, 0, 1024, "0 is for every processor"));
+  CLUTCH_RETURN_IF_ERROR(check_range("--pin", config.pin, 0, 1, "0 leaves it to the system"));
   const auto shape = fitness_shape(config.fitness);
   if (!shape) {
     return fail("--fitness", fmt::format("'{}' is unknown", config.fitness),

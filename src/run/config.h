@@ -35,7 +35,7 @@ struct RunConfig {
   std::int64_t validate_every = 100, valid_tokens = 131072, sample_every = 0;
   std::int64_t checkpoint_every = 100, keep = 3;
   std::string backend = "cpu";
-  std::int64_t threads = 0;
+  std::int64_t threads = 0, pin = 0;
 };
 
 enum class KnobGroup : std::uint8_t {

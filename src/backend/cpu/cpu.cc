@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "backend/cpu/isa_list.h"
 #include "backend/cpu/loaded.h"
 #include "backend/cpu/tile.h"
 #include "backend/cpu/update.h"
@@ -13,12 +14,16 @@ namespace clutch {
 namespace cpu {
 namespace {
 
-constexpr std::uint32_t kTileMembers = 16;    // enough rows for the products between states
-constexpr std::int64_t kTileBytes = 1 << 20;  // a chunk's slots stay in a core's second-level cache
+// Members of a tile: enough rows for the products between states; more where rows are narrow, so that calls
+// are few.
+constexpr std::int64_t kLeastMembers = 16, kMostMembers = 48;
+// A chunk's slots stay in a core's second-level cache, beside the weights in use. A panel of weights is read
+// once per chunk: with 24 tokens of 16 members that costs little even from the third-level cache.
+constexpr std::int64_t kTileBytes = 3 << 19, kGoodChunk = 24;
 
 class CpuBackend : public Backend {
  public:
-  CpuBackend(const Kernels& kernels, int threads) : kernels_(kernels), pool_(threads) {}
+  CpuBackend(const Kernels& kernels, const Threads& threads) : kernels_(kernels), pool_(threads) {}
 
   std::string name() const override { return std::string("cpu:") + kernels_.name; }
 
@@ -40,7 +45,9 @@ class CpuBackend : public Backend {
     // Tiles are cut between pairs, and as many for each thread.
     const std::uint32_t unit = request.noise ? 2 : 1, units = request.members() / unit;
     const auto threads = static_cast<std::uint32_t>(pool_.threads());
-    const std::uint32_t rounds = (request.members() + threads * kTileMembers - 1) / (threads * kTileMembers);
+    const auto fit = kTileBytes / (model_->schedule.row_bytes * kGoodChunk);
+    const auto members = static_cast<std::uint32_t>(std::clamp(fit, kLeastMembers, kMostMembers));
+    const std::uint32_t rounds = (request.members() + threads * members - 1) / (threads * members);
     const std::uint32_t tiles = std::min(units, rounds * threads);
     const std::uint32_t most = (units + tiles - 1) / tiles * unit;
     prepare(tile_shape(most, request.length));
@@ -113,10 +120,14 @@ class CpuBackend : public Backend {
 }  // namespace
 }  // namespace cpu
 
-Result<std::unique_ptr<Backend>> make_cpu_backend(const std::string& isa, int threads) {
-  if (!isa.empty() && isa != "scalar")
-    return fail("--backend", "cpu:" + isa + " is unknown", "this machine has: scalar");
-  return std::unique_ptr<Backend>(std::make_unique<cpu::CpuBackend>(cpu::scalar_kernels(), threads));
+Result<std::unique_ptr<Backend>> make_cpu_backend(const std::string& isa, const Threads& threads) {
+  auto found = cpu::find_kernels(isa);
+  if (!found.ok()) return found.status();
+  return make_cpu_backend(*found.value(), threads);
+}
+
+std::unique_ptr<Backend> make_cpu_backend(const cpu::Kernels& kernels, const Threads& threads) {
+  return std::make_unique<cpu::CpuBackend>(kernels, threads);
 }
 
 }  // namespace clutch

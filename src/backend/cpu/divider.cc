@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "backend/cpu/kernels.h"
 
 namespace clutch::cpu {
@@ -8,7 +10,7 @@ Divider make_divider(std::int64_t divisor) {
     divider.divisor = exact::shift_floor(divider.divisor, 1);
     ++divider.shift;
   }
-  divider.bits = 10 + 2 * exact::log2_floor(static_cast<std::uint64_t>(divider.divisor));
+  divider.bits = std::max(16, 10 + 2 * exact::log2_floor(static_cast<std::uint64_t>(divider.divisor)));
   divider.multiplier = (std::uint64_t{1} << divider.bits) / static_cast<std::uint64_t>(divider.divisor) + 1;
   return divider;
 }

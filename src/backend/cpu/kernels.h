@@ -2,9 +2,9 @@
 // unit per instruction set (isa/). The evaluator above decides which rows, weights and noise; a kernel
 // computes rows.
 //
-// A row is one slot of one token of one member: int8, padded with zeros to a multiple of kPad. Rows of a call
-// lie `stride` bytes apart; when a call covers tokens of one member, noise and vectors have step 0 and are
-// shared; when it covers members at one token, they step from row to row.
+// A row is one slot of one token of one member: int8, padded with zeros to a multiple of kPad. A call covers
+// some members and some tokens: `members` times `tokens` rows, a member's own noise and vectors shared by its
+// tokens.
 #pragma once
 
 #include <cstddef>
@@ -15,17 +15,22 @@
 
 namespace clutch::cpu {
 
-struct RowsIn {
-  const std::int8_t* data;
-  std::ptrdiff_t stride;
-  const std::int8_t* row(std::int64_t r) const { return data + r * stride; }
-};
+// Widths are padded with zeros to a multiple of this, so that kernels have no tails: every op maps zeros to
+// zeros where weights, biases and noise are zero too. Matrices are packed in bands of as many rows.
+constexpr std::int64_t kPad = 64;
+constexpr std::int64_t padded(std::int64_t width) { return (width + kPad - 1) / kPad * kPad; }
 
-struct RowsOut {
-  std::int8_t* data;
-  std::ptrdiff_t stride;
-  std::int8_t* row(std::int64_t r) const { return data + r * stride; }
+// Where the row of (member, token) lies: data + member · member_step + token · token_step.
+template <class T>
+struct RowsOf {
+  T* data;
+  std::ptrdiff_t member_step, token_step;
+  T* row(std::int64_t member, std::int64_t token) const {
+    return data + member * member_step + token * token_step;
+  }
 };
+using RowsIn = RowsOf<const std::int8_t>;
+using RowsOut = RowsOf<std::int8_t>;
 
 // One pair's noise on one matrix, as one of its members sees it.
 struct MatrixNoise {
@@ -37,7 +42,9 @@ struct MatrixNoise {
 // Division of any value by a constant, rounding down, for results to be clipped to [-127, 127]: first an
 // exact shift by `shift`, then, with v the shifted value limited to ±128·divisor, floor(v / divisor) + 128 =
 // ((v + 128·divisor)·multiplier) >> bits. Exact, as 256·divisor² < 2^bits and multiplier = floor(2^bits /
-// divisor) + 1 exceeds the real reciprocal by less than divisor / 2^bits in all.
+// divisor) + 1 exceeds the real reciprocal by less than divisor / 2^bits in all. At least 16 bits; where the
+// odd divisor is below 128, the multiplier fits 16 bits too (2^bits / divisor <= 2^10 · 2^floor(log2
+// divisor)).
 struct Divider {
   int shift;             // the power of two in the whole divisor
   std::int64_t divisor;  // the odd rest; 1 needs no multiplication
@@ -46,28 +53,34 @@ struct Divider {
 };
 Divider make_divider(std::int64_t divisor);
 
+// Memory that will be read soon.
+struct Ahead {
+  const std::byte* data;
+  std::size_t bytes;
+};
+
 struct MatmulTask {
   const void* packed;  // by pack()
   std::int64_t n, k;   // padded
-  std::int64_t rows;
-  RowsIn x;   // [rows][k]
-  RowsOut y;  // [rows][n]
+  std::int64_t members, tokens;
+  RowsIn x;   // rows of k
+  RowsOut y;  // rows of n
   Divider divider;
-  const MatrixNoise* noise;  // null: none; else one for all rows (noise_step 0) or one a row (1)
-  int noise_step;
+  const MatrixNoise* noise;  // null: none; else [members]
   int rank;
   int noise_shift;
-  bool wide_noise;  // (x·B)·Aᵀ may leave 32 bits
-  void* scratch;    // of scratch_bytes(n, k)
+  std::int64_t largest_sum, largest_projection, largest_perturbation;  // Bounds of the instruction
+  Ahead next;                                                          // the start of what a later call reads
+  void* scratch;  // of scratch_bytes(n, k, members · tokens, rank)
 };
 
 // Element-wise ops with up to three slots and a vector.
 struct RowTask {
   std::int64_t width;  // padded
-  std::int64_t rows;
+  std::int64_t members, tokens;
   RowsIn x, y, z;
   RowsOut out;
-  RowsIn vector;  // the member's own vector; stride 0: shared by all rows
+  RowsIn vector;  // the member's own vector
 };
 
 struct NormTask {
@@ -76,37 +89,79 @@ struct NormTask {
   exact::Rounding rounding;
 };
 
-// Votes of some pairs added to rows [n_begin, n_end) of a matrix's votes.
-struct VotesTask {
-  std::int32_t* votes;                // [n_end - n_begin][k]
-  std::int64_t n_begin, n_end, n, k;  // k padded, n the stride of a
-  std::int64_t terms;                 // pairs · rank
-  const std::int8_t* a;               // [terms][n]
-  const std::int8_t* b;               // [terms][k]
-  const std::int8_t* fitness;         // [terms / rank]
+// Rows of a table for the tokens of one member.
+struct EmbedTask {
+  std::int64_t width;  // padded
+  std::int64_t count;
+  const std::int8_t* table;     // [vocab][width]
+  const std::uint16_t* tokens;  // [count]
+  std::int8_t* out;             // [count][width]
+  const MatrixNoise* noise;     // null: none
+  std::int64_t a_step;          // from component to component of noise->a
   int rank;
+  int noise_shift;
+};
+
+// Votes of some terms (pairs times components) on rows [0, rows) of a matrix, rows <= kPad, and what follows
+// from them: V[n][k] = Σ_term fitness[term] · a[term][n] · b[term][k]; after the last terms a weight with |V|
+// > threshold moves by sign(V), clipped.
+constexpr std::int64_t kTermPad = 16;  // terms come in multiples of this, the rest with zero noise
+struct VoteTask {
+  std::int8_t* weights;  // [rows][cols]
+  std::int64_t rows, cols;
+  std::int64_t terms;
+  const std::int8_t* a;        // [terms][kPad]
+  const std::int8_t* fitness;  // [terms]
+  bool wide;                   // some fitness · a is no int8
+  const std::byte* packed_b;   // by pack_terms(), band by band of columns
+  std::int32_t* sums;  // [kPad][cols padded], in the kernel's own order, from call to call; null: one call
+  bool first, last;    // of the calls: sums need not be read, moves are due
+  std::int32_t threshold;  // >= 0
+  std::byte* scratch;      // of vote_scratch_bytes(terms)
 };
 
 struct Kernels {
   const char* name;  // "scalar"
 
   std::size_t (*packed_bytes)(std::int64_t n, std::int64_t k);
-  // weights [rows][cols] into packed [n][k] (n, k padded).
-  void (*pack)(const std::int8_t* weights, std::int64_t rows, std::int64_t cols, void* packed);
-  std::size_t (*scratch_bytes)(std::int64_t n, std::int64_t k);
+  // weights [rows][cols] into packed [n][k] (n, k padded): the band of rows [band · kPad, (band + 1) · kPad).
+  void (*pack)(const std::int8_t* weights, std::int64_t rows, std::int64_t cols, std::int64_t band,
+               void* packed);
+  std::size_t (*scratch_bytes)(std::int64_t n, std::int64_t k, std::int64_t rows, int rank);
   void (*matmul)(const MatmulTask& task);
   void (*norm)(const NormTask& task);
+  void (*embed)(const EmbedTask& task);
   void (*add)(const RowTask& task);
   void (*add_bias)(const RowTask& task);
   void (*gate)(const RowTask& task);
   void (*mix)(const RowTask& task);
   void (*relu)(const RowTask& task);
   // The loss of each row's target, added up. logits [rows][vocab padded].
-  std::int64_t (*loss)(RowsIn logits, std::int64_t rows, std::int64_t vocab, const std::uint16_t* targets);
+  std::int64_t (*loss)(const std::int8_t* logits, std::int64_t rows, std::int64_t vocab,
+                       const std::uint16_t* targets);
+  // exact::fill_noise; `first` is a multiple of kPad.
   void (*fill_noise)(const exact::NoiseKey& key, std::uint32_t first, std::uint32_t count, std::int8_t* out);
-  void (*votes)(const VotesTask& task);
+  // b [terms][kPad] (terms padded) as a band of weights of a product over terms: of packed_bytes(kPad,
+  // terms).
+  void (*pack_terms)(const std::int8_t* b, std::int64_t terms, void* packed);
+  std::size_t (*vote_scratch_bytes)(std::int64_t terms);
+  std::int64_t (*vote)(const VoteTask& task);  // returns how many weights changed
+  // Σ exact::digest_term over words first_word ... of tensor; weights [count], the first at the start of a
+  // word.
+  std::uint64_t (*digest)(std::uint32_t tensor, std::uint32_t first_word, const std::int8_t* weights,
+                          std::int64_t count);
+  // Multiplies registers with each other, `steps` times what an inner loop does; returns how many
+  // multiply-adds. Null where products are left to the compiler.
+  std::int64_t (*multiply_registers)(std::int64_t steps);
 };
 
 const Kernels& scalar_kernels();
+const Kernels& avx2_kernels();
+const Kernels& avxvnni_kernels();
+const Kernels& avx512bw_kernels();
+const Kernels& avx512vnni_kernels();
+const Kernels& neon_kernels();
+const Kernels& neondot_kernels();
+const Kernels& neoni8mm_kernels();
 
 }  // namespace clutch::cpu

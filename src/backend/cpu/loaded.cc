@@ -16,7 +16,7 @@ LoadedModel::LoadedModel(const Program& the_program, const NoiseShape& the_shape
       weights(the_weights) {
   const std::size_t tensors = program.tensors.size();
   packed.resize(tensors);
-  plain_vectors.resize(tensors);
+  plain.resize(tensors);
   places.resize(tensors);
   for (std::size_t t = 0; t < tensors; ++t) {
     const TensorSpec& tensor = program.tensors[t];
@@ -27,25 +27,51 @@ LoadedModel::LoadedModel(const Program& the_program, const NoiseShape& the_shape
     noise_bytes = places[t].b + (vector ? rows : shape.rank * cols);
     places[t].vector = vector_bytes;
     if (vector) vector_bytes += rows;
-    if (vector) plain_vectors[t].resize(rows);
+    if (vector) plain[t].resize(rows);
   }
+  std::vector<std::int64_t> places_in_block(tensors, -1);
+  std::size_t block_bytes = 0;
   for (const Instruction& instruction : program.instructions) {
     dividers.push_back(make_divider(instruction.divisor));
-    if (instruction.op != Op::matmul) continue;
+    if (instruction.tensor == kNothing) continue;
     const TensorSpec& tensor = program.tensors[instruction.tensor];
     const std::int64_t n = padded(tensor.rows), k = padded(tensor.cols);
-    packed[instruction.tensor].resize(kernels.packed_bytes(n, k));
-    scratch_bytes = std::max(scratch_bytes, kernels.scratch_bytes(n, k));
+    if (instruction.op == Op::matmul && places_in_block[instruction.tensor] < 0) {
+      places_in_block[instruction.tensor] = static_cast<std::int64_t>(block_bytes);
+      block_bytes += kernels.packed_bytes(n, k);
+    }
+    if (instruction.op == Op::embed) plain[instruction.tensor].resize(tensor.rows * k);
   }
-  for (std::size_t t = 0; t < tensors; ++t) pack(static_cast<int>(t));
+  packed_weights.resize(block_bytes);
+  for (std::size_t t = 0; t < tensors; ++t) {
+    if (places_in_block[t] >= 0) packed[t] = packed_weights.data() + places_in_block[t];
+    for (std::int64_t band = 0; band * kPad < program.tensors[t].rows; ++band)
+      pack(static_cast<int>(t), band);
+  }
+  next_packed.resize(program.instructions.size());
+  for (std::size_t i = program.instructions.size(), next = i; i-- > 0;) {
+    if (next < program.instructions.size()) {
+      const int tensor = program.instructions[next].tensor;
+      next_packed[i] = {packed[tensor], kernels.packed_bytes(kPad, padded(program.tensors[tensor].cols))};
+    }
+    if (program.instructions[i].op == Op::matmul) next = i;
+  }
+  std::int64_t place = 0;
+  for (const State& state : program.states) {
+    state_places.push_back(place);
+    place += program.slots[state.read].width;
+  }
 }
 
-void LoadedModel::pack(int tensor) {
+void LoadedModel::pack(int tensor, std::int64_t band) {
   const TensorSpec& spec = program.tensors[tensor];
-  if (!packed[tensor].empty())
-    kernels.pack(weights[tensor].data(), spec.rows, spec.cols, packed[tensor].data());
-  if (spec.kind == TensorKind::kVector) {
-    std::copy(weights[tensor].begin(), weights[tensor].end(), plain_vectors[tensor].begin());
+  const std::int8_t* from = weights[tensor].data();
+  if (packed[tensor] != nullptr) kernels.pack(from, spec.rows, spec.cols, band, packed[tensor]);
+  if (plain[tensor].empty()) return;
+  const std::int64_t step = spec.kind == TensorKind::kVector ? 1 : padded(spec.cols);
+  const std::int64_t end = std::min(spec.rows, (band + 1) * kPad);
+  for (std::int64_t n = band * kPad; n < end; ++n) {
+    std::copy_n(from + n * spec.cols, spec.cols, plain[tensor].data() + n * step);
   }
 }
 

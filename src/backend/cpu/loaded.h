@@ -24,22 +24,25 @@ struct LoadedModel {
   LoadedModel(const Program& the_program, const NoiseShape& the_shape, std::vector<Bounds> the_bounds,
               const Weights& the_weights, const Kernels& the_kernels);
 
-  // Packs tensor t's weights again, after they changed.
-  void pack(int tensor);
+  // Packs rows [band · kPad, (band + 1) · kPad) of a tensor's weights again, after they changed.
+  void pack(int tensor, std::int64_t band);
 
   const Program& program;
   const NoiseShape shape;
   const std::vector<Bounds> bounds;  // by instruction
   const Kernels& kernels;
   const Schedule schedule;
-  std::vector<Divider> dividers;                          // by instruction
-  Weights weights;                                        // row-major, not padded
-  std::vector<AlignedVector<std::byte>> packed;           // by tensor; empty where no product uses it
-  std::vector<AlignedVector<std::int8_t>> plain_vectors;  // by tensor: vectors, padded
-  std::vector<NoisePlace> places;                         // by tensor
-  std::int64_t noise_bytes = 0;                           // of a pair
-  std::int64_t vector_bytes = 0;                          // of a member
-  std::size_t scratch_bytes = 0;                          // the most a product needs
+  std::vector<Divider> dividers;            // by instruction
+  Weights weights;                          // row-major, not padded
+  AlignedVector<std::byte> packed_weights;  // one block for all, so that huge pages fit
+  std::vector<std::byte*> packed;           // by tensor; null where no product uses it
+  std::vector<AlignedVector<std::int8_t>>
+      plain;                               // by tensor: vectors and embeddings, row-major, padded; else empty
+  std::vector<Ahead> next_packed;          // by instruction: the first band of the next product's weights
+  std::vector<NoisePlace> places;          // by tensor
+  std::int64_t noise_bytes = 0;            // of a pair
+  std::int64_t vector_bytes = 0;           // of a member
+  std::vector<std::int64_t> state_places;  // by state, in a member's states
 };
 
 // Fills a pair's noise [noise_bytes]; the padding in between must be zero already and stays so.

@@ -6,14 +6,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "backend/cpu/kernels.h"
 #include "program/program.h"
 
 namespace clutch::cpu {
-
-// Widths are padded with zeros to a multiple of this, so that kernels have no tails: every op maps zeros to
-// zeros where weights, biases and noise are zero too.
-constexpr std::int64_t kPad = 64;
-constexpr std::int64_t padded(std::int64_t width) { return (width + kPad - 1) / kPad * kPad; }
 
 // An instruction, or the reading of a state: slots[read] of a token becomes slots[write] of the token before.
 struct Node {

@@ -1,19 +1,39 @@
 #include "backend/cpu/tile.h"
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 
 namespace clutch::cpu {
+namespace {
+
+alignas(64) constexpr std::array<std::int8_t, kPad> kZeros{};
+
+// Whole blocks, from `step` bytes apart: a call of memcpy costs more than a narrow row.
+inline void copy_row(const std::int8_t* from, std::ptrdiff_t step, std::int64_t width, std::int8_t* to) {
+  for (std::int64_t i = 0; i < width; i += kPad, from += step) std::memcpy(to + i, from, kPad);
+}
+
+}  // namespace
 
 TileEvaluator::TileEvaluator(const LoadedModel& model, const TileShape& shape)
     : model_(model),
-      capacity_(std::int64_t{shape.members} * shape.chunk),
+      pitch_(shape.chunk | 1),
+      capacity_(shape.members * pitch_),
       slots_(model.schedule.row_bytes * capacity_),
       noise_((shape.members + 1) / 2 * model.noise_bytes),
       vectors_(shape.members * model.vector_bytes),
       matrix_noise_(model.program.tensors.size() * shape.members),
-      scratch_(model.scratch_bytes),
       most_members_(shape.members),
-      most_tokens_(shape.chunk) {}
+      most_tokens_(shape.chunk) {
+  std::size_t bytes = 0;
+  for (const Instruction& instruction : model.program.instructions) {
+    if (instruction.op != Op::matmul) continue;
+    bytes = std::max(bytes, model.kernels.scratch_bytes(width(instruction.dst), width(instruction.in[0]),
+                                                        capacity_, model.shape.rank));
+  }
+  scratch_.resize(bytes);
+}
 
 void TileEvaluator::run(const EvaluateRequest& request, const EvaluateResult& result, std::uint32_t first,
                         std::uint32_t count, std::int8_t* states, TraceBuffer* trace, std::uint32_t traced) {
@@ -56,7 +76,7 @@ void TileEvaluator::make_vectors(std::uint32_t member) {
     if (model_.program.tensors[t].kind != TensorKind::kVector) continue;
     const MatrixNoise& noise = matrix_noise_[t * most_members_ + member];
     std::int8_t* out = vectors_.data() + member * model_.vector_bytes + model_.places[t].vector;
-    const auto& plain = model_.plain_vectors[t];
+    const auto& plain = model_.plain[t];
     for (std::size_t n = 0; n < plain.size(); ++n) {
       out[n] = exact::clip(plain[n] + noise.sign * exact::shift_floor(noise.a[n] * noise.b[n], shift));
     }
@@ -88,19 +108,14 @@ void TileEvaluator::run_node(const Node& node, std::uint32_t t, std::uint32_t to
     read_state(node.state, t, tokens);
     return;
   }
-  if (tokens == 1) {
-    run_instruction(node.instruction, {0, count_, t, 1});
-  } else {
-    for (std::uint32_t m = 0; m < count_; ++m) run_instruction(node.instruction, {m, 1, t, tokens});
-  }
+  run_instruction(node.instruction, t, tokens);
   if (trace_ != nullptr) keep_trace(node.instruction, t, tokens);
 }
 
-RowsIn TileEvaluator::vector(int tensor, const Rows& rows) const {
-  if (tensor == kNothing) return {nullptr, 0};
-  if (!request_->noise) return {model_.plain_vectors[tensor].data(), 0};
-  return {vectors_.data() + rows.m * model_.vector_bytes + model_.places[tensor].vector,
-          rows.step() * model_.vector_bytes};
+RowsIn TileEvaluator::vector(int tensor) const {
+  if (tensor == kNothing) return {nullptr, 0, 0};
+  if (!request_->noise) return {model_.plain[tensor].data(), 0, 0};
+  return {vectors_.data() + model_.places[tensor].vector, model_.vector_bytes, 0};
 }
 
 const std::uint16_t* TileEvaluator::text(std::uint32_t m) const {
@@ -108,37 +123,22 @@ const std::uint16_t* TileEvaluator::text(std::uint32_t m) const {
          begin_;
 }
 
-void TileEvaluator::run_instruction(int index, const Rows& rows) {
+void TileEvaluator::run_instruction(int index, std::uint32_t t, std::uint32_t tokens) {
   const Instruction& instruction = model_.program.instructions[index];
-  if (instruction.op == Op::embed) return run_embed(instruction, rows);
+  if (instruction.op == Op::embed) return run_embed(instruction, t, tokens);
+  if (instruction.op == Op::matmul) return run_matmul(index, t, tokens);
   const auto operand = [&](int i) {
-    return instruction.in[i] == kNothing ? RowsIn{nullptr, 0} : in(instruction.in[i], rows);
+    return instruction.in[i] == kNothing ? RowsIn{nullptr, 0, 0} : in(instruction.in[i], t);
   };
   const Kernels& kernels = model_.kernels;
-  if (instruction.op == Op::matmul) {
-    const Bounds& bounds = model_.bounds[index];
-    return kernels.matmul(
-        {.packed = model_.packed[instruction.tensor].data(),
-         .n = width(instruction.dst),
-         .k = width(instruction.in[0]),
-         .rows = rows.count(),
-         .x = operand(0),
-         .y = out(instruction.dst, rows),
-         .divider = model_.dividers[index],
-         .noise = request_->noise ? &matrix_noise_[instruction.tensor * most_members_ + rows.m] : nullptr,
-         .noise_step = rows.step(),
-         .rank = model_.shape.rank,
-         .noise_shift = kNoiseFractionBits + model_.shape.sigma_shift,
-         .wide_noise = bounds.perturbation >= std::int64_t{1} << 31,
-         .scratch = scratch_.data()});
-  }
   const RowTask task{.width = width(instruction.dst),
-                     .rows = rows.count(),
+                     .members = count_,
+                     .tokens = tokens,
                      .x = operand(0),
                      .y = operand(1),
                      .z = operand(2),
-                     .out = out(instruction.dst, rows),
-                     .vector = vector(instruction.tensor, rows)};
+                     .out = out(instruction.dst, t),
+                     .vector = vector(instruction.tensor)};
   switch (instruction.op) {
     case Op::norm:
       return kernels.norm({task, model_.program.slots[instruction.dst].width, instruction.rounding});
@@ -158,25 +158,40 @@ void TileEvaluator::run_instruction(int index, const Rows& rows) {
   }
 }
 
-void TileEvaluator::run_embed(const Instruction& instruction, const Rows& rows) {
-  const TensorSpec& tensor = model_.program.tensors[instruction.tensor];
-  const int shift = kNoiseFractionBits + model_.shape.sigma_shift;
-  for (std::uint32_t i = 0; i < rows.count(); ++i) {
-    const std::uint32_t m = rows.m + (rows.members > 1 ? i : 0), t = rows.t + (rows.members > 1 ? 0 : i);
-    const std::uint16_t token = text(m)[t];
-    const std::int8_t* weights = model_.weights[instruction.tensor].data() + token * tensor.cols;
-    std::int8_t* y = row(instruction.dst, m, t);
-    std::fill_n(y, width(instruction.dst), std::int8_t{0});
-    std::copy(weights, weights + tensor.cols, y);
-    if (!request_->noise) continue;
-    const MatrixNoise& noise = matrix_noise_[instruction.tensor * most_members_ + m];
-    for (std::int64_t d = 0; d < tensor.cols; ++d) {
-      std::int32_t product = 0;
-      for (int j = 0; j < model_.shape.rank; ++j) {
-        product += noise.a[j * padded(tensor.rows) + token] * noise.b[j * padded(tensor.cols) + d];
-      }
-      y[d] = exact::clip(y[d] + noise.sign * exact::shift_floor(product, shift));
-    }
+void TileEvaluator::run_matmul(int index, std::uint32_t t, std::uint32_t tokens) {
+  const Instruction& instruction = model_.program.instructions[index];
+  const Bounds& bounds = model_.bounds[index];
+  model_.kernels.matmul(
+      {.packed = model_.packed[instruction.tensor],
+       .n = width(instruction.dst),
+       .k = width(instruction.in[0]),
+       .members = count_,
+       .tokens = tokens,
+       .x = in(instruction.in[0], t),
+       .y = out(instruction.dst, t),
+       .divider = model_.dividers[index],
+       .noise = request_->noise ? &matrix_noise_[instruction.tensor * most_members_] : nullptr,
+       .rank = model_.shape.rank,
+       .noise_shift = kNoiseFractionBits + model_.shape.sigma_shift,
+       .largest_sum = bounds.accumulator,
+       .largest_projection = bounds.projection,
+       .largest_perturbation = bounds.perturbation,
+       .next = tokens > 1 ? model_.next_packed[index] : Ahead{nullptr, 0},
+       .scratch = scratch_.data()});
+}
+
+void TileEvaluator::run_embed(const Instruction& instruction, std::uint32_t t, std::uint32_t tokens) {
+  for (std::uint32_t m = 0; m < count_; ++m) {
+    model_.kernels.embed(
+        {.width = width(instruction.dst),
+         .count = tokens,
+         .table = model_.plain[instruction.tensor].data(),
+         .tokens = text(m) + t,
+         .out = row(instruction.dst, m, t),
+         .noise = request_->noise ? &matrix_noise_[instruction.tensor * most_members_ + m] : nullptr,
+         .a_step = padded(model_.program.tensors[instruction.tensor].rows),
+         .rank = model_.shape.rank,
+         .noise_shift = kNoiseFractionBits + model_.shape.sigma_shift});
   }
 }
 
@@ -184,41 +199,44 @@ void TileEvaluator::run_embed(const Instruction& instruction, const Rows& rows) 
 // before, which for the chunk's first token is the saved state.
 void TileEvaluator::read_state(int state, std::uint32_t t, std::uint32_t tokens) {
   const State& s = model_.program.states[state];
-  std::int64_t place = 0;
-  for (int i = 0; i < state; ++i) place += model_.program.slots[model_.program.states[i].read].width;
-  const std::int64_t plain = model_.program.slots[s.read].width;
+  const std::int64_t place = model_.state_places[state];
+  const std::int64_t plain = model_.program.slots[s.read].width, wide = width(s.read);
+  const std::int64_t saved_step = model_.program.state_width();
+  const std::int8_t* saved = states_ + place;
   for (std::uint32_t m = 0; m < count_; ++m) {
     for (std::uint32_t i = t; i < t + tokens; ++i) {
-      const std::int8_t* source =
-          i == 0 ? states_ + m * model_.program.state_width() + place : row(s.write, m, i - 1);
       std::int8_t* target = row(s.read, m, i);
-      std::fill_n(target, width(s.read), std::int8_t{0});
-      if (text(m)[i] != 0) std::copy(source, source + plain, target);
+      if (text(m)[i] == 0) {
+        copy_row(kZeros.data(), 0, wide, target);
+      } else if (i > 0) {
+        copy_row(row(s.write, m, i - 1), kPad, wide, target);
+      } else {
+        copy_row(kZeros.data(), 0, wide, target);
+        std::copy_n(saved + m * saved_step, plain, target);
+      }
     }
   }
 }
 
 void TileEvaluator::save_state(int state) {
   const State& s = model_.program.states[state];
-  std::int64_t place = 0;
-  for (int i = 0; i < state; ++i) place += model_.program.slots[model_.program.states[i].read].width;
+  const std::int64_t place = model_.state_places[state];
   for (std::uint32_t m = 0; m < count_; ++m) {
-    const std::int8_t* last = row(s.write, m, chunk_ - 1);
-    std::copy(last, last + model_.program.slots[s.read].width,
-              states_ + m * model_.program.state_width() + place);
+    std::copy_n(row(s.write, m, chunk_ - 1), model_.program.slots[s.read].width,
+                states_ + m * model_.program.state_width() + place);
   }
 }
 
 void TileEvaluator::finish_chunk(std::uint32_t begin) {
   const std::int64_t vocab = model_.program.vocab;
   for (std::uint32_t m = 0; m < count_; ++m) {
-    const Rows rows{m, 1, 0, chunk_};
-    const RowsIn logits = in(model_.program.output, rows);
+    const std::int8_t* logits = row(model_.program.output, m, 0);
     result_->losses[first_ + m] += model_.kernels.loss(logits, chunk_, vocab, text(m) + 1);
     if (result_->logits.empty()) continue;
     std::int8_t* target =
         result_->logits.data() + (std::size_t{first_ + m} * request_->length + begin) * vocab;
-    for (std::uint32_t t = 0; t < chunk_; ++t) target = std::copy_n(logits.row(t), vocab, target);
+    for (std::uint32_t t = 0; t < chunk_; ++t)
+      target = std::copy_n(logits + t * padded(vocab), vocab, target);
   }
 }
 

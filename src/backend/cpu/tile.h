@@ -1,6 +1,6 @@
 // Evaluates a tile: a few members over a whole window, chunk of tokens by chunk, layer by layer. The rows of
-// one matrix product are the tokens of a chunk (one member after the other) or, between a state and its next
-// value, the members at one token. One TileEvaluator serves one thread.
+// one kernel call are the tokens of a chunk of all members or, between a state and its next value, one token
+// of all members. One TileEvaluator serves one thread.
 #pragma once
 
 #include <cstdint>
@@ -30,20 +30,13 @@ class TileEvaluator {
            std::uint32_t count, std::int8_t* states, TraceBuffer* trace = nullptr, std::uint32_t traced = 0);
 
  private:
-  // The part of a chunk that one kernel call covers: tokens [t, t + tokens) of members [m, m + members); one
-  // of the two counts is 1.
-  struct Rows {
-    std::uint32_t m, members, t, tokens;
-    std::int64_t count() const { return std::int64_t{members} * tokens; }
-    int step() const { return members > 1 ? 1 : 0; }  // from row to row in noise and vectors
-  };
-
   void make_noise();
   void make_vectors(std::uint32_t member);
   void run_chunk(std::uint32_t begin);
   void run_node(const Node& node, std::uint32_t t, std::uint32_t tokens);
-  void run_instruction(int index, const Rows& rows);
-  void run_embed(const Instruction& instruction, const Rows& rows);
+  void run_instruction(int index, std::uint32_t t, std::uint32_t tokens);
+  void run_matmul(int index, std::uint32_t t, std::uint32_t tokens);
+  void run_embed(const Instruction& instruction, std::uint32_t t, std::uint32_t tokens);
   void read_state(int state, std::uint32_t t, std::uint32_t tokens);
   void save_state(int state);
   void finish_chunk(std::uint32_t begin);
@@ -51,21 +44,19 @@ class TileEvaluator {
 
   std::int64_t width(int slot) const { return padded(model_.program.slots[slot].width); }
   std::int8_t* row(int slot, std::uint32_t m, std::uint32_t t) {
-    return slots_.data() + model_.schedule.offsets[slot] * capacity_ +
-           (std::int64_t{m} * chunk_ + t) * width(slot);
+    return slots_.data() + model_.schedule.offsets[slot] * capacity_ + (m * pitch_ + t) * width(slot);
   }
-  std::ptrdiff_t stride(int slot, const Rows& rows) const {
-    return width(slot) * (rows.members > 1 ? chunk_ : 1);
-  }
-  RowsIn in(int slot, const Rows& rows) { return {row(slot, rows.m, rows.t), stride(slot, rows)}; }
-  RowsOut out(int slot, const Rows& rows) { return {row(slot, rows.m, rows.t), stride(slot, rows)}; }
-  RowsIn vector(int tensor, const Rows& rows) const;
+  RowsIn in(int slot, std::uint32_t t) { return {row(slot, 0, t), pitch_ * width(slot), width(slot)}; }
+  RowsOut out(int slot, std::uint32_t t) { return {row(slot, 0, t), pitch_ * width(slot), width(slot)}; }
+  RowsIn vector(int tensor) const;
   const std::uint16_t* text(std::uint32_t m) const;  // from the chunk's first token on
 
   const LoadedModel& model_;
-  const std::int64_t capacity_;            // rows
-  AlignedVector<std::int8_t> slots_;       // by slot [capacity][width]
-  AlignedVector<std::int8_t> noise_;       // [pairs][noise_bytes]
+  const std::int64_t pitch_;          // tokens from member to member: odd, so that members' rows of one token
+                                      // do not all fall on the same sets of a cache
+  const std::int64_t capacity_;       // rows
+  AlignedVector<std::int8_t> slots_;  // by slot [capacity][width]
+  AlignedVector<std::int8_t> noise_;  // [pairs][noise_bytes]
   AlignedVector<std::int8_t> vectors_;     // [members][vector_bytes]
   std::vector<MatrixNoise> matrix_noise_;  // [tensors][shape.members]
   AlignedVector<std::byte> scratch_;

@@ -3,101 +3,205 @@
 #include <algorithm>
 #include <atomic>
 
-#include "exact/digest.h"
-
 namespace clutch::cpu {
 namespace {
 
-constexpr std::int64_t kPairsAtATime = 1024;  // bounds the noise held: this many · rank · (rows + cols) bytes
-constexpr std::int64_t kRowsPerTask = 32;     // rows of votes that a thread fills at a time
+// Terms (pairs times components) of one product. More are taken in turns, with votes kept in between.
+constexpr std::int64_t kMostTerms = 1 << 14;
+// Packed B of the tensors that are worked on together, unless one alone needs more.
+constexpr std::int64_t kBatchBytes = 32 << 20;
 
-// The noise of pairs [first, first + count) on one tensor: a [count · rank][padded rows], b likewise.
-struct TermNoise {
-  AlignedVector<std::int8_t> a, b;
+std::int64_t bands_of(std::int64_t width) { return padded(width) / kPad; }
+
+// A run of pairs, and one tensor's noise over them.
+struct Terms {
+  std::int64_t first_pair, pairs;
+  int rank;
+  std::int64_t count() const { return pairs * rank; }
+  std::int64_t padded() const { return (count() + kTermPad - 1) / kTermPad * kTermPad; }
 };
 
-void fill_terms(const LoadedModel& model, int t, const NoiseSource& noise, std::int64_t first,
-                std::int64_t count, ThreadPool& pool, TermNoise& out) {
-  const TensorSpec& tensor = model.program.tensors[t];
-  const bool vector = tensor.kind == TensorKind::kVector;
-  const int rank = vector ? 1 : model.shape.rank;
-  const std::int64_t inputs = vector ? tensor.rows : tensor.cols;
-  out.a.assign(count * rank * padded(tensor.rows), 0);
-  out.b.assign(count * rank * padded(inputs), 0);
-  pool.run(static_cast<int>(count), [&](int p, int) {
-    exact::NoiseKey key{.seed = noise.seed,
-                        .epoch = noise.epoch,
-                        .pair = static_cast<std::uint32_t>(first + p),
-                        .tensor = static_cast<std::uint16_t>(t)};
-    for (int j = 0; j < rank; ++j) {
-      const std::int64_t term = std::int64_t{p} * rank + j;
-      key.component = static_cast<std::uint8_t>(j);
-      key.role = exact::NoiseRole::kA;
-      model.kernels.fill_noise(key, 0, static_cast<std::uint32_t>(tensor.rows),
-                               out.a.data() + term * padded(tensor.rows));
-      key.role = exact::NoiseRole::kB;
-      model.kernels.fill_noise(key, 0, static_cast<std::uint32_t>(inputs),
-                               out.b.data() + term * padded(inputs));
-    }
-  });
-}
+// One thread's memory.
+struct Workspace {
+  AlignedVector<std::int8_t> noise;    // [terms][kPad]
+  AlignedVector<std::int8_t> fitness;  // [terms]
+  AlignedVector<std::byte> scratch;
+};
 
-// votes [rows][padded cols] (a vector: [padded rows]) of one tensor over all pairs.
-void collect_votes(const LoadedModel& model, int t, const UpdateRequest& request, ThreadPool& pool,
-                   std::vector<std::int32_t>& votes) {
-  const TensorSpec& tensor = model.program.tensors[t];
-  const bool vector = tensor.kind == TensorKind::kVector;
-  const std::int64_t cols = padded(tensor.cols), pairs = static_cast<std::int64_t>(request.fitness.size());
-  votes.assign(vector ? padded(tensor.rows) : tensor.rows * cols, 0);
-  TermNoise noise;
-  for (std::int64_t first = 0; first < pairs; first += kPairsAtATime) {
-    const std::int64_t count = std::min(kPairsAtATime, pairs - first);
-    fill_terms(model, t, request.noise, first, count, pool, noise);
-    const std::int8_t* fitness = request.fitness.data() + first;
-    if (vector) {
-      for (std::int64_t p = 0; p < count; ++p) {
-        const std::int64_t row = p * padded(tensor.rows);
-        for (std::int64_t n = 0; n < tensor.rows; ++n)
-          votes[n] += fitness[p] * noise.a[row + n] * noise.b[row + n];
-      }
-      continue;
-    }
-    const int tasks = static_cast<int>((tensor.rows + kRowsPerTask - 1) / kRowsPerTask);
-    pool.run(tasks, [&](int task, int) {
-      const std::int64_t begin = task * kRowsPerTask, end = std::min(begin + kRowsPerTask, tensor.rows);
-      model.kernels.votes({votes.data() + begin * cols, begin, end, padded(tensor.rows), cols,
-                           count * model.shape.rank, noise.a.data(), noise.b.data(), fitness,
-                           model.shape.rank});
-    });
+class Update {
+ public:
+  Update(LoadedModel& model, const UpdateRequest& request, ThreadPool& pool)
+      : model_(model), request_(request), pool_(pool), spaces_(pool.threads()) {
+    for (const std::int8_t f : request.fitness)
+      largest_fitness_ = std::max(largest_fitness_, static_cast<int>(exact::absolute(f)));
+    // Nothing is beyond the largest 32-bit vote; a negative threshold is met by every vote but none moves at
+    // 0.
+    matrix_threshold_ =
+        static_cast<std::int32_t>(std::clamp<std::int64_t>(request.matrix_threshold, 0, INT32_MAX));
   }
-}
+
+  UpdateResult run() {
+    const int tensors = static_cast<int>(model_.program.tensors.size());
+    for (int begin = 0; begin < tensors;) {
+      int end = begin;
+      for (std::int64_t bytes = 0; end < tensors; ++end) {
+        bytes += packed_bytes(end);
+        if (end > begin && bytes > kBatchBytes) break;
+      }
+      run_batch(begin, end);
+      begin = end;
+    }
+    return {moved_, digest_};
+  }
+
+ private:
+  struct Task {
+    int tensor;
+    std::int64_t band;
+  };
+
+  const TensorSpec& spec(int tensor) const { return model_.program.tensors[tensor]; }
+  bool is_matrix(int tensor) const { return spec(tensor).kind == TensorKind::kMatrix; }
+  std::int64_t pairs() const { return static_cast<std::int64_t>(request_.fitness.size()); }
+  std::int64_t pairs_at_a_time() const { return std::max<std::int64_t>(1, kMostTerms / model_.shape.rank); }
+  std::int64_t packed_bytes(int tensor) const {
+    if (!is_matrix(tensor)) return 0;
+    const Terms terms{0, std::min(pairs(), pairs_at_a_time()), model_.shape.rank};
+    return static_cast<std::int64_t>(model_.kernels.packed_bytes(padded(spec(tensor).cols), terms.padded()));
+  }
+
+  void run_batch(int begin, int end) {
+    std::vector<Task> columns, rows;
+    for (int t = begin; t < end; ++t) {
+      for (std::int64_t b = 0; is_matrix(t) && b < bands_of(spec(t).cols); ++b) columns.push_back({t, b});
+      for (std::int64_t b = 0; b < bands_of(spec(t).rows); ++b) rows.push_back({t, b});
+    }
+    packed_b_.resize(model_.program.tensors.size());
+    sums_.resize(model_.program.tensors.size());
+    for (int t = begin; t < end; ++t) packed_b_[t].resize(packed_bytes(t));
+    for (std::int64_t first = 0; first < pairs(); first += pairs_at_a_time()) {
+      const Terms terms{first, std::min(pairs_at_a_time(), pairs() - first), model_.shape.rank};
+      const bool last = first + terms.pairs == pairs();
+      for (int t = begin; t < end; ++t) {
+        if (is_matrix(t) && (first > 0 || !last))
+          sums_[t].resize(padded(spec(t).rows) * padded(spec(t).cols));
+      }
+      pool_.run(static_cast<int>(columns.size()),
+                [&](int i, int thread) { pack_columns(columns[i], terms, spaces_[thread]); });
+      pool_.run(static_cast<int>(rows.size()), [&](int i, int thread) {
+        if (is_matrix(rows[i].tensor)) vote_matrix(rows[i], terms, last, spaces_[thread]);
+        if (last) finish(rows[i]);
+      });
+    }
+    for (int t = begin; t < end; ++t) {
+      packed_b_[t] = {};
+      sums_[t] = {};
+    }
+  }
+
+  exact::NoiseKey key(int tensor, exact::NoiseRole role, std::int64_t pair, int component) const {
+    return {.seed = request_.noise.seed,
+            .epoch = request_.noise.epoch,
+            .pair = static_cast<std::uint32_t>(pair),
+            .tensor = static_cast<std::uint16_t>(tensor),
+            .component = static_cast<std::uint8_t>(component),
+            .role = role};
+  }
+
+  // Values [band · kPad, ...) of `width` of every term: out [padded terms][kPad], zeros beyond.
+  void fill(const Task& task, exact::NoiseRole role, std::int64_t width, const Terms& terms,
+            AlignedVector<std::int8_t>& out) const {
+    out.assign(terms.padded() * kPad, 0);
+    const auto count = static_cast<std::uint32_t>(std::min(kPad, width - task.band * kPad));
+    for (std::int64_t term = 0; term < terms.count(); ++term) {
+      model_.kernels.fill_noise(
+          key(task.tensor, role, terms.first_pair + term / terms.rank, static_cast<int>(term % terms.rank)),
+          static_cast<std::uint32_t>(task.band * kPad), count, out.data() + term * kPad);
+    }
+  }
+
+  void pack_columns(const Task& task, const Terms& terms, Workspace& space) {
+    fill(task, exact::NoiseRole::kB, spec(task.tensor).cols, terms, space.noise);
+    const std::size_t band_bytes = model_.kernels.packed_bytes(kPad, terms.padded());
+    model_.kernels.pack_terms(
+        space.noise.data(), terms.padded(),
+        packed_b_[task.tensor].data() + static_cast<std::size_t>(task.band) * band_bytes);
+  }
+
+  void vote_matrix(const Task& task, const Terms& terms, bool last, Workspace& space) {
+    const TensorSpec& tensor = spec(task.tensor);
+    const std::int64_t begin = task.band * kPad, rows = std::min(kPad, tensor.rows - begin);
+    fill(task, exact::NoiseRole::kA, tensor.rows, terms, space.noise);
+    space.fitness.assign(terms.padded(), 0);
+    for (std::int64_t term = 0; term < terms.count(); ++term) {
+      space.fitness[term] = request_.fitness[terms.first_pair + term / terms.rank];
+    }
+    space.scratch.resize(std::max(space.scratch.size(), model_.kernels.vote_scratch_bytes(terms.padded())));
+    AlignedVector<std::int32_t>& sums = sums_[task.tensor];
+    const std::int64_t moved =
+        model_.kernels.vote({.weights = model_.weights[task.tensor].data() + begin * tensor.cols,
+                             .rows = rows,
+                             .cols = tensor.cols,
+                             .terms = terms.padded(),
+                             .a = space.noise.data(),
+                             .fitness = space.fitness.data(),
+                             .wide = largest_fitness_ * exact::kNoiseMax > exact::kClip,
+                             .packed_b = packed_b_[task.tensor].data(),
+                             .sums = sums.empty() ? nullptr : sums.data() + begin * padded(tensor.cols),
+                             .first = terms.first_pair == 0,
+                             .last = last,
+                             .threshold = matrix_threshold_,
+                             .scratch = space.scratch.data()});
+    moved_ += static_cast<std::uint64_t>(moved);
+  }
+
+  // A vector's votes: no product, so no packing; pairs one by one.
+  void vote_vector(const Task& task) {
+    const std::int64_t begin = task.band * kPad, width = std::min(kPad, spec(task.tensor).rows - begin);
+    std::int32_t votes[kPad] = {};
+    alignas(64) std::int8_t a[kPad] = {}, b[kPad] = {};
+    for (std::int64_t p = 0; p < pairs(); ++p) {
+      const auto first = static_cast<std::uint32_t>(begin), count = static_cast<std::uint32_t>(width);
+      model_.kernels.fill_noise(key(task.tensor, exact::NoiseRole::kA, p, 0), first, count, a);
+      model_.kernels.fill_noise(key(task.tensor, exact::NoiseRole::kB, p, 0), first, count, b);
+      const int f = request_.fitness[p];
+      for (std::int64_t n = 0; n < kPad; ++n) votes[n] += f * a[n] * b[n];
+    }
+    for (std::int64_t n = 0; n < width; ++n) {
+      if (exact::absolute(votes[n]) <= request_.vector_threshold) continue;
+      std::int8_t& weight = model_.weights[task.tensor][begin + n];
+      const std::int8_t next = exact::clip(weight + exact::sign(votes[n]));
+      moved_ += next != weight;
+      weight = next;
+    }
+  }
+
+  // The band has its new weights: their share of the digest, and the copies that kernels read.
+  void finish(const Task& task) {
+    if (!is_matrix(task.tensor)) vote_vector(task);
+    const TensorSpec& tensor = spec(task.tensor);
+    const std::int64_t begin = task.band * kPad, rows = std::min(kPad, tensor.rows - begin);
+    model_.pack(task.tensor, task.band);
+    digest_ += model_.kernels.digest(
+        static_cast<std::uint32_t>(task.tensor), static_cast<std::uint32_t>(begin * tensor.cols / 8),
+        model_.weights[task.tensor].data() + begin * tensor.cols, rows * tensor.cols);
+  }
+
+  LoadedModel& model_;
+  const UpdateRequest& request_;
+  ThreadPool& pool_;
+  std::vector<Workspace> spaces_;
+  std::vector<AlignedVector<std::byte>> packed_b_;  // by tensor
+  std::vector<AlignedVector<std::int32_t>> sums_;   // by tensor, where votes are taken in turns
+  int largest_fitness_ = 0;
+  std::int32_t matrix_threshold_ = 0;
+  std::atomic<std::uint64_t> moved_{0}, digest_{0};
+};
 
 }  // namespace
 
 UpdateResult update(LoadedModel& model, const UpdateRequest& request, ThreadPool& pool) {
-  UpdateResult result;
-  std::vector<std::int32_t> votes;
-  for (std::size_t t = 0; t < model.program.tensors.size(); ++t) {
-    const TensorSpec& tensor = model.program.tensors[t];
-    const bool vector = tensor.kind == TensorKind::kVector;
-    const std::int64_t threshold = vector ? request.vector_threshold : request.matrix_threshold;
-    const std::int64_t stride = vector ? 1 : padded(tensor.cols);
-    collect_votes(model, static_cast<int>(t), request, pool, votes);
-    std::vector<std::int8_t>& weights = model.weights[t];
-    for (std::int64_t n = 0; n < tensor.rows; ++n) {
-      for (std::int64_t k = 0; k < tensor.cols; ++k) {
-        const std::int32_t vote = votes[n * stride + k];
-        if (exact::absolute(vote) <= threshold) continue;
-        std::int8_t& weight = weights[n * tensor.cols + k];
-        const std::int8_t next = exact::clip(weight + exact::sign(vote));
-        result.moved += next != weight;
-        weight = next;
-      }
-    }
-    model.pack(static_cast<int>(t));
-    result.digest += exact::digest_tensor(static_cast<std::uint32_t>(t), weights.data(), weights.size());
-  }
-  return result;
+  return Update(model, request, pool).run();
 }
 
 }  // namespace clutch::cpu

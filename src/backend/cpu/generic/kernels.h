@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "backend/cpu/kernels.h"
-#include "backend/cpu/schedule.h"
+#include "exact/digest.h"
 #include "exact/loss.h"
 #include "exact/tables.h"
 #include "program/verify.h"
@@ -38,16 +38,24 @@ inline std::size_t packed_bytes(std::int64_t n, std::int64_t k) {
   return static_cast<std::size_t>(n) * static_cast<std::size_t>(k) * sizeof(std::int16_t);
 }
 
-inline void pack(const std::int8_t* weights, std::int64_t rows, std::int64_t cols, void* packed) {
+inline void pack(const std::int8_t* weights, std::int64_t rows, std::int64_t cols, std::int64_t band,
+                 void* packed) {
   auto* out = static_cast<std::int16_t*>(packed);
-  const std::int64_t n = padded(rows), k = padded(cols);
-  for (std::int64_t i = 0; i < n; ++i) {
+  const std::int64_t k = padded(cols);
+  for (std::int64_t i = band * kPad; i < (band + 1) * kPad; ++i) {
     for (std::int64_t j = 0; j < k; ++j)
       out[i * k + j] = i < rows && j < cols ? weights[i * cols + j] : std::int8_t{0};
   }
 }
 
-inline std::size_t scratch_bytes(std::int64_t n, std::int64_t k) {
+inline void pack_terms(const std::int8_t* b, std::int64_t terms, void* packed) {
+  auto* out = static_cast<std::int16_t*>(packed);
+  for (std::int64_t i = 0; i < kPad; ++i) {
+    for (std::int64_t t = 0; t < terms; ++t) out[i * terms + t] = b[t * kPad + i];
+  }
+}
+
+inline std::size_t scratch_bytes(std::int64_t n, std::int64_t k, std::int64_t, int) {
   return static_cast<std::size_t>(n) * sizeof(std::int32_t) +
          static_cast<std::size_t>(k) * sizeof(std::int16_t);
 }
@@ -83,11 +91,11 @@ void perturb(const MatmulTask& task, const MatrixNoise& noise, const std::int32_
   }
 }
 
-inline void perturb_row(const MatmulTask& task, std::int64_t r, std::int32_t* sums) {
-  const MatrixNoise& noise = task.noise[r * task.noise_step];
+inline void perturb_row(const MatmulTask& task, const MatrixNoise& noise, const std::int8_t* x,
+                        std::int32_t* sums) {
   std::int32_t projections[kMaxRank];
-  for (int j = 0; j < task.rank; ++j) projections[j] = dot(task.x.row(r), noise.b + j * task.k, task.k);
-  if (task.wide_noise) {
+  for (int j = 0; j < task.rank; ++j) projections[j] = dot(x, noise.b + j * task.k, task.k);
+  if (task.largest_perturbation > INT32_MAX) {
     perturb<std::int64_t>(task, noise, projections, sums);
   } else {
     perturb<std::int32_t>(task, noise, projections, sums);
@@ -98,12 +106,16 @@ inline void matmul(const MatmulTask& task) {
   const auto* packed = static_cast<const std::int16_t*>(task.packed);
   auto* sums = static_cast<std::int32_t*>(task.scratch);
   auto* x = reinterpret_cast<std::int16_t*>(sums + task.n);
-  for (std::int64_t r = 0; r < task.rows; ++r) {
-    for (std::int64_t i = 0; i < task.k; ++i) x[i] = task.x.row(r)[i];
-    for (std::int64_t i = 0; i < task.n; i += kColumns) dot_columns(x, packed + i * task.k, task.k, sums + i);
-    if (task.noise != nullptr) perturb_row(task, r, sums);
-    std::int8_t* y = task.y.row(r);
-    for (std::int64_t i = 0; i < task.n; ++i) y[i] = divide_clip(sums[i], task.divider);
+  for (std::int64_t m = 0; m < task.members; ++m) {
+    for (std::int64_t t = 0; t < task.tokens; ++t) {
+      const std::int8_t* row = task.x.row(m, t);
+      for (std::int64_t i = 0; i < task.k; ++i) x[i] = row[i];
+      for (std::int64_t i = 0; i < task.n; i += kColumns)
+        dot_columns(x, packed + i * task.k, task.k, sums + i);
+      if (task.noise != nullptr) perturb_row(task, task.noise[m], row, sums);
+      std::int8_t* y = task.y.row(m, t);
+      for (std::int64_t i = 0; i < task.n; ++i) y[i] = divide_clip(sums[i], task.divider);
+    }
   }
 }
 
@@ -126,11 +138,19 @@ inline std::int32_t magnitude(const std::int8_t* x, std::int64_t width) {
   return sum;
 }
 
+// Calls f(member, token) on every row.
+template <class F>
+void each_row(const RowTask& task, F f) {
+  for (std::int64_t m = 0; m < task.members; ++m) {
+    for (std::int64_t t = 0; t < task.tokens; ++t) f(m, t);
+  }
+}
+
 inline void norm(const NormTask& task) {
   const RowTask& rows = task.rows;
-  for (std::int64_t r = 0; r < rows.rows; ++r) {
-    const std::int8_t *x = rows.x.row(r), *gain = rows.vector.row(r);
-    std::int8_t* out = rows.out.row(r);
+  each_row(rows, [&](std::int64_t m, std::int64_t t) {
+    const std::int8_t *x = rows.x.row(m, t), *gain = rows.vector.row(m, t);
+    std::int8_t* out = rows.out.row(m, t);
     const std::int64_t quotient = exact::divide_floor(magnitude(x, rows.width), task.width);
     const auto mean = static_cast<std::int32_t>(quotient < 1 ? 1 : quotient);
     const std::uint32_t reciprocal = kReciprocals.of[mean];
@@ -149,43 +169,56 @@ inline void norm(const NormTask& task) {
         out[i] = clip32(v < 0 ? -truncated : truncated);
       }
     }
+  });
+}
+
+// Rows of the embedding; the member's sign after the shift, as everywhere.
+inline void embed(const EmbedTask& task) {
+  for (std::int64_t r = 0; r < task.count; ++r) {
+    const std::int8_t* weights = task.table + task.tokens[r] * task.width;
+    std::int8_t* out = task.out + r * task.width;
+    for (std::int64_t d = 0; d < task.width; ++d) {
+      std::int32_t product = 0;
+      for (int j = 0; task.noise != nullptr && j < task.rank; ++j) {
+        product += task.noise->a[j * task.a_step + task.tokens[r]] * task.noise->b[j * task.width + d];
+      }
+      out[d] = task.noise == nullptr ? weights[d]
+                                     : clip32(weights[d] + task.noise->sign * (product >> task.noise_shift));
+    }
   }
 }
 
-// out[i] = f(row pointers, i) for every row.
+// out[i] = f(x[i], y[i], z[i], w[i]) in every row, for as many of them as there are.
 template <class F>
 void each(const RowTask& task, F f) {
-  for (std::int64_t r = 0; r < task.rows; ++r) {
-    std::int8_t* out = task.out.row(r);
-    for (std::int64_t i = 0; i < task.width; ++i) out[i] = f(r, i);
-  }
+  each_row(task, [&](std::int64_t m, std::int64_t t) {
+    const std::int8_t* x = task.x.row(m, t);
+    const std::int8_t* y = task.y.data == nullptr ? x : task.y.row(m, t);
+    const std::int8_t* z = task.z.data == nullptr ? x : task.z.row(m, t);
+    const std::int8_t* w = task.vector.data == nullptr ? x : task.vector.row(m, t);
+    std::int8_t* out = task.out.row(m, t);
+    for (std::int64_t i = 0; i < task.width; ++i) out[i] = f(x[i], y[i], z[i], w[i]);
+  });
 }
 
 inline void add(const RowTask& t) {
-  each(t, [&](std::int64_t r, std::int64_t i) { return clip32(t.x.row(r)[i] + t.y.row(r)[i]); });
+  each(t, [](int x, int y, int, int) { return clip32(x + y); });
 }
 
 inline void add_bias(const RowTask& t) {
-  each(t, [&](std::int64_t r, std::int64_t i) {
-    return clip32(t.x.row(r)[i] + t.y.row(r)[i] + t.vector.row(r)[i]);
-  });
+  each(t, [](int x, int y, int, int w) { return clip32(x + y + w); });
 }
 
 inline void gate(const RowTask& t) {
-  each(t, [&](std::int64_t r, std::int64_t i) {
-    return static_cast<std::int8_t>((t.x.row(r)[i] + 127) * t.y.row(r)[i] >> 8);
-  });
+  each(t, [](int x, int y, int, int) { return static_cast<std::int8_t>((x + 127) * y >> 8); });
 }
 
 inline void mix(const RowTask& t) {
-  each(t, [&](std::int64_t r, std::int64_t i) {
-    const std::int32_t x = t.x.row(r)[i], y = t.y.row(r)[i], z = t.z.row(r)[i];
-    return static_cast<std::int8_t>(y + ((x + 127) * (z - y) >> 8));
-  });
+  each(t, [](int x, int y, int z, int) { return static_cast<std::int8_t>(y + ((x + 127) * (z - y) >> 8)); });
 }
 
 inline void relu(const RowTask& t) {
-  each(t, [&](std::int64_t r, std::int64_t i) { return t.x.row(r)[i] < 0 ? std::int8_t{0} : t.x.row(r)[i]; });
+  each(t, [](int x, int, int, int) { return static_cast<std::int8_t>(x < 0 ? 0 : x); });
 }
 
 // --- loss -------------------------------------------------------------------------------------------------
@@ -198,10 +231,11 @@ struct Exp2 {
 };
 constexpr Exp2 kExp2;
 
-inline std::int64_t loss(RowsIn logits, std::int64_t rows, std::int64_t vocab, const std::uint16_t* targets) {
+inline std::int64_t loss(const std::int8_t* logits, std::int64_t rows, std::int64_t vocab,
+                         const std::uint16_t* targets) {
   std::int64_t total = 0;
   for (std::int64_t r = 0; r < rows; ++r) {
-    const std::int8_t* row = logits.row(r);
+    const std::int8_t* row = logits + r * padded(vocab);
     int max = row[0];
     for (std::int64_t v = 1; v < vocab; ++v) max = row[v] > max ? row[v] : max;
     std::uint64_t sum = 0;
@@ -211,24 +245,59 @@ inline std::int64_t loss(RowsIn logits, std::int64_t rows, std::int64_t vocab, c
   return total;
 }
 
-// --- update -----------------------------------------------------------------------------------------------
+// --- noise and update -----------------------------------------------------------------------------------
 
-inline void votes(const VotesTask& task) {
-  for (std::int64_t term = 0; term < task.terms; ++term) {
-    const int fitness = task.fitness[term / task.rank];
-    if (fitness == 0) continue;
-    const std::int8_t* b = task.b + term * task.k;
-    for (std::int64_t n = task.n_begin; n < task.n_end; ++n) {
-      const std::int32_t a = fitness * task.a[term * task.n + n];
-      std::int32_t* row = task.votes + (n - task.n_begin) * task.k;
-      for (std::int64_t k = 0; k < task.k; ++k) row[k] += a * b[k];
+inline void fill_noise(const exact::NoiseKey& key, std::uint32_t first, std::uint32_t count,
+                       std::int8_t* out) {
+  exact::fill_noise(key, first, count, out);
+}
+
+inline std::size_t vote_scratch_bytes(std::int64_t terms) {
+  return static_cast<std::size_t>(terms) * sizeof(std::int16_t);
+}
+
+inline std::int64_t vote(const VoteTask& task) {
+  const auto* packed = reinterpret_cast<const std::int16_t*>(task.packed_b);
+  auto* x = reinterpret_cast<std::int16_t*>(task.scratch);
+  std::int64_t moved = 0;
+  for (std::int64_t n = 0; n < task.rows; ++n) {
+    for (std::int64_t t = 0; t < task.terms; ++t)
+      x[t] = static_cast<std::int16_t>(task.fitness[t] * task.a[t * kPad + n]);
+    std::int32_t* kept = task.sums == nullptr ? nullptr : task.sums + n * padded(task.cols);
+    for (std::int64_t k = 0; k < task.cols; k += kColumns) {
+      std::int32_t sums[kColumns];
+      dot_columns(x, packed + k * task.terms, task.terms, sums);
+      for (int i = 0; i < kColumns && k + i < task.cols; ++i) {
+        if (!task.first) sums[i] += kept[k + i];
+        if (!task.last) kept[k + i] = sums[i];
+        if (!task.last) continue;
+        std::int8_t& weight = task.weights[n * task.cols + k + i];
+        const std::int8_t next = clip32(weight + (sums[i] > task.threshold) - (sums[i] < -task.threshold));
+        moved += next != weight;
+        weight = next;
+      }
     }
   }
+  return moved;
+}
+
+inline std::uint64_t digest(std::uint32_t tensor, std::uint32_t first_word, const std::int8_t* weights,
+                            std::int64_t count) {
+  std::uint64_t sum = 0;
+  for (std::int64_t first = 0; first < count; first += 8) {
+    std::uint64_t word = 0;  // little-endian: see docs/NUMERICS.md
+    for (std::int64_t i = 0; i < 8 && first + i < count; ++i) {
+      word |= std::uint64_t{static_cast<std::uint8_t>(weights[first + i])} << (8 * i);
+    }
+    sum += exact::digest_term(tensor, first_word + static_cast<std::uint32_t>(first / 8), word);
+  }
+  return sum;
 }
 
 inline constexpr Kernels kernels(const char* name) {
-  return {name, packed_bytes, pack, scratch_bytes,     matmul, norm, add, add_bias, gate,
-          mix,  relu,         loss, exact::fill_noise, votes};
+  return {name,       packed_bytes,       pack, scratch_bytes, matmul, norm, embed,
+          add,        add_bias,           gate, mix,           relu,   loss, fill_noise,
+          pack_terms, vote_scratch_bytes, vote, digest,        nullptr};
 }
 
 }  // namespace generic

@@ -1,0 +1,123 @@
+// What a product needs to know of each row before its panels pass by: where its sums start, and its
+// projections x·B on the noise.
+#pragma once
+
+#include "backend/cpu/kernels.h"
+
+namespace clutch::cpu {
+namespace {
+
+constexpr int kLanes = kVectorBytes / 4;  // 32-bit
+
+// Rows of a call are numbered member by member, token by token; the arrays are by row, with room for kLanes
+// more.
+struct RowFacts {
+  std::int32_t* start;     // of every sum of the row
+  std::int32_t* rounding;  // added before the perturbation's shift: a minus member's rounds up, so that after
+                           // negation the two members of a pair mirror each other
+  std::int32_t* projections;  // [rank]: ± x·B_j
+  std::int64_t step;          // from component to component of projections
+  RowFacts from(std::int64_t row) const { return {start + row, rounding + row, projections + row, step}; }
+};
+
+enum class Perturb {
+  kNone,
+  kSharedOnce,  // one member's noise of rank 1 for all rows, A widened beforehand
+  kShared,      // the same with more components
+  kEach,        // each row its own member's
+  kScalar,  // sums or noise need more than 32 bits, or the division a wide multiplication: after the vectors
+};
+
+// Where perturbations share A: (p·A) >> s, p = x·B of up to 25 bits, is one multiply-add of 16-bit pairs,
+// p = high·512 + low with 0 <= low < 512 and |high| <= 2^15, times (A·512, A), |A·512| <= 24,064. madd's one
+// overflow (all four at -2^15) cannot occur.
+constexpr std::int64_t kMaxSplitProjection = (1 << 24) - 1;
+CLUTCH_SIMD I split_projections(I p) {
+  return bit_or(shift_left32<16>(shift_floor32<9>(p)), bit_and(p, set32(511)));
+}
+
+inline Perturb choose_perturb(const MatmulTask& task) {
+  const Divider& d = task.divider;
+  // (v + 128·divisor) << shift must fit a sum, and its 16-bit division a 16-bit multiplier.
+  const bool divides =
+      d.divisor == 1 || (d.divisor < 128 && task.largest_sum + (128 * d.divisor << d.shift) < INT32_MAX);
+  if (!divides) return Perturb::kScalar;
+  if (task.noise == nullptr) return Perturb::kNone;
+  if (task.largest_perturbation + (std::int64_t{1} << task.noise_shift) >= INT32_MAX) return Perturb::kScalar;
+  if (task.tokens == 1 || task.largest_projection > kMaxSplitProjection) return Perturb::kEach;
+  return task.rank == 1 ? Perturb::kSharedOnce : Perturb::kShared;
+}
+
+// Σx of four rows, and their x·b, so that four horizontal sums are one.
+template <bool kSums, bool kDots>
+CLUTCH_SIMD void sum_four(const std::int8_t* const (&x)[4], const std::int8_t* const (&b)[4], std::int64_t k,
+                          std::int32_t* sums, std::int32_t* dots) {
+  I s[4] = {zero(), zero(), zero(), zero()}, d[4] = {zero(), zero(), zero(), zero()};
+  for (std::int64_t i = 0; i < k; i += kVectorBytes) {
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; ++r) {
+      const I xs = load(x[r] + i);
+      if constexpr (kSums) s[r] = Dot::add_up(s[r], xs);
+      if constexpr (kDots) d[r] = Dot::project(d[r], load(b[r] + i), xs);
+    }
+  }
+  if constexpr (kSums) sums32(s[0], s[1], s[2], s[3], sums);
+  if constexpr (kDots) sums32(d[0], d[1], d[2], d[3], dots);
+}
+
+// Rows that lie at equal steps: a member's tokens with its noise (b_step 0), or the members at one token.
+struct Stretch {
+  std::int64_t rows;
+  const std::int8_t* x;
+  std::ptrdiff_t x_step;
+  const MatrixNoise* noise;  // of the first row; null: none
+  int noise_step;
+};
+
+// Raw sums of a stretch: Σx in start, x·B in projections, and in rounding -1 where the member is a minus.
+inline void sum_rows(const MatmulTask& task, const Stretch& s, const RowFacts& facts) {
+  for (std::int64_t r = 0; r < s.rows; r += 4) {
+    const std::int8_t *x[4], *b[4];
+    std::int64_t at[4];
+    for (int i = 0; i < 4; ++i) {
+      at[i] = r + i < s.rows ? r + i : s.rows - 1;
+      x[i] = s.x + at[i] * s.x_step;
+      b[i] = s.noise == nullptr ? nullptr : s.noise[at[i] * s.noise_step].b;
+    }
+    if (s.noise == nullptr) {
+      if constexpr (Dot::kBiased) sum_four<true, false>(x, b, task.k, facts.start + r, nullptr);
+      continue;
+    }
+    sum_four<Dot::kBiased, true>(x, b, task.k, facts.start + r, facts.projections + r);
+    for (int j = 1; j < task.rank; ++j) {
+      for (int i = 0; i < 4; ++i) b[i] += task.k;
+      sum_four<false, true>(x, b, task.k, nullptr, facts.projections + j * facts.step + r);
+    }
+    for (int i = 0; i < 4; ++i) facts.rounding[r + i] = s.noise[at[i] * s.noise_step].sign < 0 ? -1 : 0;
+  }
+}
+
+// From raw sums to what blocks want. A difference is exact even where its two parts wrap.
+inline void finish_rows(const MatmulTask& task, Perturb perturb, std::int64_t rows, const RowFacts& facts) {
+  // Where the division wants v + 128·divisor; see Divider.
+  const bool offset = task.divider.divisor != 1 && perturb != Perturb::kScalar;
+  const I start =
+      set32(offset ? static_cast<std::int32_t>(128 * task.divider.divisor << task.divider.shift) : 0);
+  const I rounding = set32((1 << task.noise_shift) - 1);
+  const bool splits = perturb == Perturb::kShared || perturb == Perturb::kSharedOnce;
+  for (std::int64_t r = 0; r < rows; r += kLanes) {
+    const I bias = Dot::kBiased ? shift_left32<7>(load(facts.start + r)) : zero();
+    store(facts.start + r, sub32(start, bias));
+    if (task.noise == nullptr) continue;
+    const I minus = load(facts.rounding + r);
+    store(facts.rounding + r, bit_and(minus, rounding));
+    for (int j = 0; j < task.rank; ++j) {
+      std::int32_t* place = facts.projections + j * facts.step + r;
+      const I p = sub32(bit_xor(sub32(load(place), bias), minus), minus);
+      store(place, splits ? split_projections(p) : p);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace clutch::cpu

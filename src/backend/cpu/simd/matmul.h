@@ -1,0 +1,284 @@
+// Matrix products with the perturbation, the division and the narrowing fused behind them, for any vector
+// width and any Dot (dot_*.h).
+//
+// Packed weights are panels of kVectorBytes columns (outputs): for every group of k, four vectors of one
+// group per column. Lane i of 16-byte lane L of vector j is column 16·L + 4·j + i, which is the order in
+// which two in-lane narrowings put bytes back in place. A panel stays in the first-level cache while all rows
+// of the call pass by, six at a time: 24 sums, four panel vectors and a broadcast group fill 32 registers.
+#pragma once
+
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/simd/divide.h"
+#include "backend/cpu/simd/facts.h"
+
+namespace clutch::cpu {
+namespace {
+
+constexpr std::int64_t kColumns = kVectorBytes;  // of a panel
+
+constexpr std::int64_t column_of(int vector, int lane) { return lane / 4 * 16 + vector * 4 + lane % 4; }
+
+inline std::size_t packed_bytes(std::int64_t n, std::int64_t k) {
+  return static_cast<std::size_t>(n) * static_cast<std::size_t>(k) * Dot::kStepBytes / Dot::kStep;
+}
+
+constexpr int kGroupElements = 4 / static_cast<int>(sizeof(Dot::X));
+
+inline std::size_t panel_bytes(std::int64_t k) { return packed_bytes(kColumns, k); }
+
+// Panel [first, first + kColumns) of columns; the weights' rows.
+CLUTCH_SIMD void pack_panel(const std::int8_t* weights, std::int64_t cols, std::byte* out) {
+  // 4-by-4 transpositions of groups within lanes: lane L of vector j takes rows 16·L + 4·j + (0..3).
+  for (std::int64_t k = 0; k < cols; k += Dot::kChunk) {
+    for (int j = 0; j < 4; ++j) {
+      const std::int8_t* w = weights + 4 * j * cols + k;
+      const I a = Dot::load_groups(w, 16 * cols), b = Dot::load_groups(w + cols, 16 * cols);
+      const I c = Dot::load_groups(w + 2 * cols, 16 * cols), d = Dot::load_groups(w + 3 * cols, 16 * cols);
+      const I ab_low = low32(a, b), ab_high = high32(a, b), cd_low = low32(c, d), cd_high = high32(c, d);
+      store(out + (0 * 4 + j) * kVectorBytes, low64(ab_low, cd_low));
+      store(out + (1 * 4 + j) * kVectorBytes, high64(ab_low, cd_low));
+      store(out + (2 * 4 + j) * kVectorBytes, low64(ab_high, cd_high));
+      store(out + (3 * 4 + j) * kVectorBytes, high64(ab_high, cd_high));
+    }
+    out += 16 * kVectorBytes;
+  }
+}
+
+// Where rows or columns are missing: the band's rows are copied with zeros round them, some columns at a
+// time.
+inline void pack_ragged(const std::int8_t* weights, std::int64_t rows, std::int64_t cols, std::int64_t first,
+                        std::byte* panel) {
+  for (std::int64_t k = 0; k < cols; k += kPad) {
+    std::int8_t copy[kColumns * kPad] = {};
+    for (std::int64_t n = 0; n < kColumns && first + n < rows; ++n) {
+      const std::int64_t count = cols - k < kPad ? cols - k : kPad;
+      __builtin_memcpy(copy + n * kPad, weights + (first + n) * cols + k, static_cast<std::size_t>(count));
+    }
+    pack_panel(copy, kPad, panel + static_cast<std::size_t>(k / kPad) * panel_bytes(kPad));
+  }
+}
+
+inline void pack(const std::int8_t* weights, std::int64_t rows, std::int64_t cols, std::int64_t band,
+                 void* packed) {
+  for (std::int64_t first = band * kPad; first < (band + 1) * kPad; first += kColumns) {
+    auto* panel = static_cast<std::byte*>(packed) +
+                  static_cast<std::size_t>(first / kColumns) * panel_bytes(padded(cols));
+    if (first + kColumns <= rows && cols % kPad == 0) {
+      pack_panel(weights + first * cols, cols, panel);
+    } else {
+      pack_ragged(weights, rows, cols, first, panel);
+    }
+  }
+}
+
+inline void pack_terms(const std::int8_t* b, std::int64_t terms, void* packed) {
+  auto* out = static_cast<std::byte*>(packed);
+  for (std::int64_t first = 0; first < kPad; first += kColumns) {
+    for (std::int64_t term = 0; term < terms; term += Dot::kStep, out += 4 * kVectorBytes) {
+      I rows[Dot::kStep];
+      for (int i = 0; i < Dot::kStep; ++i) rows[i] = load(b + (term + i) * kPad + first);
+      Dot::template interleave<true>(rows, out);
+    }
+  }
+}
+
+// --- a block: R rows by one panel --------------------------------------------------------------------------
+
+struct Block {
+  const std::byte* panel;
+  const Dot::X* x;  // prepared rows
+  std::ptrdiff_t x_step;
+  std::int8_t* y;
+  std::ptrdiff_t y_step;
+  std::int64_t steps;
+  RowFacts facts;                // from the block's first row on
+  const std::int32_t* shared_a;  // kShared: [rank][kColumns] as (A·512, A), in the panel's order
+  const MatrixNoise* noise;      // kEach, kScalar: of the first row
+  int noise_step;                // to the next row's
+  std::int64_t column;           // the panel's first
+};
+
+// What all blocks of a call share.
+struct Finish {
+  explicit Finish(const MatmulTask& task)
+      : shift(count32(task.divider.shift)),
+        noise_shift(count32(task.noise_shift)),
+        divide(task.divider),
+        divides(task.divider.divisor != 1),
+        rank(task.rank),
+        n(task.n) {}
+  Shift shift, noise_shift;
+  SmallDivision divide;
+  bool divides;
+  int rank;
+  std::int64_t n;
+};
+
+template <int R>
+CLUTCH_SIMD void start_sums(I (&sums)[R][4], const Block& b) {
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) sums[r][0] = sums[r][1] = sums[r][2] = sums[r][3] = set32(b.facts.start[r]);
+}
+
+// One component, the usual rank: A's four vectors stay in registers.
+template <int R>
+CLUTCH_SIMD void perturb_shared_once(I (&sums)[R][4], const Block& b, const Finish& finish) {
+  const I rounding = set32(b.facts.rounding[0]);
+#pragma GCC unroll 4
+  for (int v = 0; v < 4; ++v) {
+    const I a = load(b.shared_a + v * kLanes);
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r) {
+      const I z = madd16_add(rounding, a, set32(b.facts.projections[r]));
+      sums[r][v] = add32(sums[r][v], shift_floor32(z, finish.noise_shift));
+    }
+  }
+}
+
+template <int R>
+CLUTCH_SIMD void perturb_shared(I (&sums)[R][4], const Block& b, const Finish& finish) {
+  const I rounding = set32(b.facts.rounding[0]);
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) {
+    I z[4] = {rounding, rounding, rounding, rounding};
+    const std::int32_t* a = b.shared_a;
+    for (int j = 0; j < finish.rank; ++j, a += kColumns) {
+      const I p = set32(b.facts.projections[j * b.facts.step + r]);
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) z[v] = madd16_add(z[v], load(a + v * kLanes), p);
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) sums[r][v] = add32(sums[r][v], shift_floor32(z[v], finish.noise_shift));
+  }
+}
+
+// Bytes to 32 bits in the panel's order, times 2^24.
+CLUTCH_SIMD void widen_high(I bytes, I (&out)[4]) {
+  const I low = low8(zero(), bytes), high = high8(zero(), bytes);
+  out[0] = low16(zero(), low);
+  out[1] = high16(zero(), low);
+  out[2] = low16(zero(), high);
+  out[3] = high16(zero(), high);
+}
+
+template <int R>
+CLUTCH_SIMD void perturb_each(I (&sums)[R][4], const Block& b, const Finish& finish) {
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) {
+    const I rounding = set32(b.facts.rounding[r]);
+    I z[4] = {rounding, rounding, rounding, rounding};
+    const std::int8_t* a = b.noise[r * b.noise_step].a + b.column;
+    for (int j = 0; j < finish.rank; ++j, a += finish.n) {
+      const I p = set32(b.facts.projections[j * b.facts.step + r]);
+      I wide[4];
+      widen_high(load(a), wide);
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) z[v] = add32(z[v], mul32(shift_floor32<24>(wide[v]), p));
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) sums[r][v] = add32(sums[r][v], shift_floor32(z[v], finish.noise_shift));
+  }
+}
+
+// Divided, clipped, in place again.
+CLUTCH_SIMD I narrow_shifted(const I (&sums)[4], const Finish& finish) {
+  const I a = shift_floor32(sums[0], finish.shift), b = shift_floor32(sums[1], finish.shift);
+  const I c = shift_floor32(sums[2], finish.shift), d = shift_floor32(sums[3], finish.shift);
+  return max8(narrow16(narrow32(a, b), narrow32(c, d)), set8(-exact::kClip));
+}
+CLUTCH_SIMD I narrow_divided(const I (&sums)[4], const Finish& finish) {
+  const I a = shift_floor32(sums[0], finish.shift), b = shift_floor32(sums[1], finish.shift);
+  const I c = shift_floor32(sums[2], finish.shift), d = shift_floor32(sums[3], finish.shift);
+  return finish.divide.floor_biased(narrow32_unsigned(a, b), narrow32_unsigned(c, d));
+}
+
+template <int R, Perturb P>
+[[gnu::noinline]] void block(const Block& b, const Finish& finish) {
+  I sums[R][4];
+  start_sums<R>(sums, b);
+  Dot::template accumulate<R, kGroupElements>(sums, b.x, b.x_step, b.panel, b.steps);
+  if constexpr (P == Perturb::kSharedOnce) perturb_shared_once<R>(sums, b, finish);
+  if constexpr (P == Perturb::kShared) perturb_shared<R>(sums, b, finish);
+  if constexpr (P == Perturb::kEach) perturb_each<R>(sums, b, finish);
+  if (finish.divides) {
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r) store(b.y + r * b.y_step, narrow_divided(sums[r], finish));
+  } else {
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r) store(b.y + r * b.y_step, narrow_shifted(sums[r], finish));
+  }
+}
+
+// The sums themselves, for what is too wide for the vectors above.
+template <int R>
+[[gnu::noinline]] void block_sums(const Block& b, std::int32_t* out) {
+  I sums[R][4];
+  start_sums<R>(sums, b);
+  Dot::template accumulate<R, kGroupElements>(sums, b.x, b.x_step, b.panel, b.steps);
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) {
+    for (int v = 0; v < 4; ++v) store(out + r * kColumns + v * kLanes, sums[r][v]);
+  }
+}
+
+template <int R>
+void block_scalar(const Block& b, const MatmulTask& task) {
+  alignas(64) std::int32_t sums[R * kColumns];
+  block_sums<R>(b, sums);
+  for (int r = 0; r < R; ++r) {
+    for (int v = 0; v < 4; ++v) {
+      for (int lane = 0; lane < kLanes; ++lane) {
+        const std::int64_t column = column_of(v, lane);
+        std::int64_t product = 0;
+        for (int j = 0; task.noise != nullptr && j < task.rank; ++j) {
+          product += std::int64_t{b.facts.projections[j * b.facts.step + r]} *
+                     b.noise[r * b.noise_step].a[j * task.n + b.column + column];
+        }
+        if (task.noise != nullptr) product = (product + b.facts.rounding[r]) >> task.noise_shift;
+        const std::int64_t sum = sums[r * kColumns + v * kLanes + lane] + product;
+        b.y[r * b.y_step + column] = divide_any(sum, task.divider);
+      }
+    }
+  }
+}
+
+template <Perturb P>
+void run_block(int rows, const Block& b, const Finish& finish) {
+  switch (rows) {
+    case 1:
+      return block<1, P>(b, finish);
+    case 2:
+      return block<2, P>(b, finish);
+    case 3:
+      return block<3, P>(b, finish);
+    default:
+      break;
+  }
+  if constexpr (kBlockRows > 3) {
+    switch (rows) {
+      case 4:
+        return block<4, P>(b, finish);
+      case 5:
+        return block<5, P>(b, finish);
+      default:
+        return block<6, P>(b, finish);
+    }
+  }
+}
+
+// A of one member and panel as perturb_shared() wants it.
+inline void widen_a(const MatmulTask& task, const MatrixNoise& noise, std::int64_t column,
+                    std::int32_t* out) {
+  for (int j = 0; j < task.rank; ++j, out += kColumns) {
+    const I bytes = load(noise.a + j * task.n + column);
+    const I low = shift_floor16<8>(low8(zero(), bytes)), high = shift_floor16<8>(high8(zero(), bytes));
+    const I low_512 = shift_left16<9>(low), high_512 = shift_left16<9>(high);
+    store(out, low16(low, low_512));
+    store(out + kLanes, high16(low, low_512));
+    store(out + 2 * kLanes, low16(high, high_512));
+    store(out + 3 * kLanes, high16(high, high_512));
+  }
+}
+
+}  // namespace
+}  // namespace clutch::cpu

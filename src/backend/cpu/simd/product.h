@@ -1,0 +1,170 @@
+// The loops around blocks: all panels by all rows of a call; and votes, which are a product over pairs with
+// another ending.
+#pragma once
+
+#include "backend/cpu/simd/matmul.h"
+
+namespace clutch::cpu {
+namespace {
+
+constexpr std::int64_t kScratchAlign = 64;
+
+constexpr std::int64_t rounded_up(std::int64_t bytes) {
+  return (bytes + kScratchAlign - 1) / kScratchAlign * kScratchAlign;
+}
+
+// Rows that are not bytes as they lie are prepared once per call.
+constexpr bool kPrepares = sizeof(Dot::X) != 1;
+
+// Words of the facts of a call; see Scratch.
+constexpr std::int64_t facts_words(std::int64_t rows, int rank) {
+  return rounded_up(rows + kLanes) * (2 + rank);
+}
+
+inline std::size_t scratch_bytes(std::int64_t, std::int64_t k, std::int64_t rows, int rank) {
+  const std::int64_t words = facts_words(rows, rank) + rank * kColumns;
+  return static_cast<std::size_t>(words * 4 +
+                                  (kPrepares ? rows * k * static_cast<std::int64_t>(sizeof(Dot::X)) : 0));
+}
+
+// Scratch memory, cut up.
+struct Scratch {
+  Scratch(void* memory, std::int64_t rows, int rank) {
+    auto* words = static_cast<std::int32_t*>(memory);
+    const std::int64_t step = rounded_up(rows + kLanes);
+    facts = {words, words + step, words + 2 * step, step};
+    shared_a = words + facts_words(rows, rank);
+    prepared = reinterpret_cast<Dot::X*>(shared_a + rank * kColumns);
+  }
+  RowFacts facts;
+  std::int32_t* shared_a;
+  Dot::X* prepared;
+};
+
+struct Stretches {
+  explicit Stretches(const MatmulTask& task)
+      : count(task.tokens == 1 ? 1 : task.members), rows(task.tokens == 1 ? task.members : task.tokens) {}
+  std::int64_t count, rows;
+
+  Stretch at(const MatmulTask& task, std::int64_t s) const {
+    const bool members = task.tokens == 1;
+    return {rows, task.x.row(s, 0), members ? task.x.member_step : task.x.token_step,
+            task.noise == nullptr ? nullptr : task.noise + s, members && task.noise != nullptr};
+  }
+};
+
+// Rows as the Dot reads them: copied beforehand, or where they lie.
+template <class X>
+CLUTCH_SIMD const X* rows_as(X* prepared, const std::int8_t* plain) {
+  if constexpr (kPrepares) {
+    return prepared;
+  } else {
+    return plain;
+  }
+}
+
+// Asks for a piece of memory bit by bit: a panel of weights comes from the third-level cache or from memory,
+// which takes longer than the first block of rows computes, unless it was asked for while the last panel was
+// worked on.
+class Prefetch {
+ public:
+  Prefetch(Ahead ahead, std::int64_t parts)
+      : at_(ahead.data),
+        end_(ahead.data + ahead.bytes),
+        part_(static_cast<std::ptrdiff_t>(ahead.bytes) / (parts < 1 ? 1 : parts) + 64) {}
+  CLUTCH_SIMD void part() {
+    const std::byte* to = end_ - at_ < part_ ? end_ : at_ + part_;
+    for (; at_ < to; at_ += 64) __builtin_prefetch(at_, 0, 2);
+  }
+
+ private:
+  const std::byte *at_, *end_;
+  std::ptrdiff_t part_;
+};
+
+template <Perturb P>
+void run_stretch(const MatmulTask& task, const Finish& finish, Block b, std::int64_t rows,
+                 Prefetch& prefetch) {
+  // Equal blocks: 16 rows are 6, 5 and 5, since fewer than four rows leave the multiplier waiting.
+  for (std::int64_t done = 0, blocks = (rows + kBlockRows - 1) / kBlockRows; blocks > 0; --blocks) {
+    const std::int64_t count = (rows - done + blocks - 1) / blocks;
+    prefetch.part();
+    if constexpr (P == Perturb::kScalar) {
+      for (std::int64_t r = 0; r < count; ++r) {
+        block_scalar<1>(b, task);
+        b.x += b.x_step, b.y += b.y_step, b.facts = b.facts.from(1), b.noise += b.noise_step;
+      }
+    } else {
+      run_block<P>(static_cast<int>(count), b, finish);
+      b.x += count * b.x_step, b.y += count * b.y_step, b.facts = b.facts.from(count),
+                                                        b.noise += count * b.noise_step;
+    }
+    done += count;
+  }
+}
+
+template <Perturb P>
+void run_panels(const MatmulTask& task, const Scratch& scratch) {
+  const Finish finish(task);
+  const Stretches stretches(task);
+  for (std::int64_t column = 0; column < task.n; column += kColumns) {
+    const auto panel = static_cast<std::size_t>(column / kColumns) * panel_bytes(task.k);
+    const bool last = column + kColumns == task.n;
+    const std::int64_t blocks = stretches.count * ((stretches.rows + kBlockRows - 1) / kBlockRows);
+    Prefetch prefetch(last ? task.next
+                           : Ahead{static_cast<const std::byte*>(task.packed) + panel + panel_bytes(task.k),
+                                   panel_bytes(task.k)},
+                      blocks);
+    for (std::int64_t s = 0; s < stretches.count; ++s) {
+      const Stretch stretch = stretches.at(task, s);
+      Block b{.panel = static_cast<const std::byte*>(task.packed) + panel,
+              .x = rows_as(scratch.prepared + (kPrepares ? s * stretch.rows * task.k : 0), stretch.x),
+              .x_step = kPrepares ? task.k : stretch.x_step,
+              .y = task.y.row(s, 0) + column,
+              .y_step = task.tokens == 1 ? task.y.member_step : task.y.token_step,
+              .steps = task.k / Dot::kStep,
+              .facts = scratch.facts.from(s * stretch.rows),
+              .shared_a = scratch.shared_a,
+              .noise = stretch.noise,
+              .noise_step = stretch.noise_step,
+              .column = column};
+      if constexpr (P == Perturb::kShared || P == Perturb::kSharedOnce) {
+        widen_a(task, *stretch.noise, column, scratch.shared_a);
+      }
+      run_stretch<P>(task, finish, b, stretch.rows, prefetch);
+    }
+  }
+}
+
+inline void matmul(const MatmulTask& task) {
+  const Perturb perturb = choose_perturb(task);
+  const std::int64_t rows = task.members * task.tokens;
+  const Scratch scratch(task.scratch, rows, task.rank);
+  const Stretches stretches(task);
+  for (std::int64_t s = 0; s < stretches.count; ++s) {
+    sum_rows(task, stretches.at(task, s), scratch.facts.from(s * stretches.rows));
+  }
+  finish_rows(task, perturb, rows, scratch.facts);
+  if constexpr (kPrepares) {
+    for (std::int64_t m = 0, r = 0; m < task.members; ++m) {
+      for (std::int64_t t = 0; t < task.tokens; ++t, ++r) {
+        Dot::prepare(task.x.row(m, t), task.k, scratch.prepared + r * task.k);
+      }
+    }
+  }
+  switch (perturb) {
+    case Perturb::kNone:
+      return run_panels<Perturb::kNone>(task, scratch);
+    case Perturb::kSharedOnce:
+      return run_panels<Perturb::kSharedOnce>(task, scratch);
+    case Perturb::kShared:
+      return run_panels<Perturb::kShared>(task, scratch);
+    case Perturb::kEach:
+      return run_panels<Perturb::kEach>(task, scratch);
+    case Perturb::kScalar:
+      return run_panels<Perturb::kScalar>(task, scratch);
+  }
+}
+
+}  // namespace
+}  // namespace clutch::cpu

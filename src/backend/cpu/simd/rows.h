@@ -1,0 +1,258 @@
+// Ops that go element by element, the norm, and the embedding, in 16-bit lanes between in-lane widening and
+// narrowing.
+#pragma once
+
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/simd/divide.h"
+
+namespace clutch::cpu {
+namespace {
+
+// Calls f(member, token) on every row.
+template <class F>
+CLUTCH_SIMD void each_row(const RowTask& task, F f) {
+  for (std::int64_t m = 0; m < task.members; ++m) {
+    for (std::int64_t t = 0; t < task.tokens; ++t) f(m, t);
+  }
+}
+
+// Bytes as 16-bit lanes; narrow16(widen_low(a), widen_high(a)) is a again.
+CLUTCH_SIMD I widen_low8(I a) { return shift_floor16<8>(low8(zero(), a)); }
+CLUTCH_SIMD I widen_high8(I a) { return shift_floor16<8>(high8(zero(), a)); }
+
+// Clips a saturated result, [-128, 127], to ±127.
+CLUTCH_SIMD I clip8(I a) { return max8(a, set8(-exact::kClip)); }
+
+inline void add(const RowTask& task) {
+  each_row(task, [&](std::int64_t m, std::int64_t t) {
+    const std::int8_t *x = task.x.row(m, t), *y = task.y.row(m, t);
+    std::int8_t* out = task.out.row(m, t);
+    for (std::int64_t i = 0; i < task.width; i += kVectorBytes) {
+      store(out + i, clip8(add8_saturate(load(x + i), load(y + i))));
+    }
+  });
+}
+
+inline void add_bias(const RowTask& task) {
+  each_row(task, [&](std::int64_t m, std::int64_t t) {
+    const std::int8_t *x = task.x.row(m, t), *y = task.y.row(m, t), *w = task.vector.row(m, t);
+    std::int8_t* out = task.out.row(m, t);
+    for (std::int64_t i = 0; i < task.width; i += kVectorBytes) {
+      const I xs = load(x + i), ys = load(y + i), ws = load(w + i);
+      const I low = add16(add16(widen_low8(xs), widen_low8(ys)), widen_low8(ws));
+      const I high = add16(add16(widen_high8(xs), widen_high8(ys)), widen_high8(ws));
+      store(out + i, clip8(narrow16(low, high)));
+    }
+  });
+}
+
+// (x + 127)·y >> 8: the factor is in [0, 254], and y·256 times it, shifted by 16, is the result.
+inline void gate(const RowTask& task) {
+  each_row(task, [&](std::int64_t m, std::int64_t t) {
+    const std::int8_t *x = task.x.row(m, t), *y = task.y.row(m, t);
+    std::int8_t* out = task.out.row(m, t);
+    for (std::int64_t i = 0; i < task.width; i += kVectorBytes) {
+      const I factor = add8(load(x + i), set8(127)), ys = load(y + i);
+      const I low = mul16_high(low8(zero(), ys), low8(factor, zero()));
+      const I high = mul16_high(high8(zero(), ys), high8(factor, zero()));
+      store(out + i, narrow16(low, high));
+    }
+  });
+}
+
+// y + ((x + 127)·(z - y) >> 8): the factor times 128 is at most 32,512, twice the difference within ±508.
+CLUTCH_SIMD I mix_lanes(I factor_256, I y, I z) {
+  const I step = mul16_high(shift_right16<1>(factor_256), shift_left16<1>(sub16(z, y)));
+  return add16(y, step);
+}
+
+inline void mix(const RowTask& task) {
+  each_row(task, [&](std::int64_t m, std::int64_t t) {
+    const std::int8_t *x = task.x.row(m, t), *y = task.y.row(m, t), *z = task.z.row(m, t);
+    std::int8_t* out = task.out.row(m, t);
+    for (std::int64_t i = 0; i < task.width; i += kVectorBytes) {
+      const I factor = add8(load(x + i), set8(127)), ys = load(y + i), zs = load(z + i);
+      const I low = mix_lanes(low8(zero(), factor), widen_low8(ys), widen_low8(zs));
+      const I high = mix_lanes(high8(zero(), factor), widen_high8(ys), widen_high8(zs));
+      store(out + i, narrow16(low, high));
+    }
+  });
+}
+
+inline void relu(const RowTask& task) {
+  each_row(task, [&](std::int64_t m, std::int64_t t) {
+    const std::int8_t* x = task.x.row(m, t);
+    std::int8_t* out = task.out.row(m, t);
+    for (std::int64_t i = 0; i < task.width; i += kVectorBytes) store(out + i, max8(load(x + i), zero()));
+  });
+}
+
+// --- norm
+// ---------------------------------------------------------------------------------------------------
+
+// For each mean 1..127 what divides 2·u, u <= 256·mean <= 32,512: floor(u / mean) = (2·u·multiplier >> 16) >>
+// rest. A power of two 2^e: multiplier 2^15, rest e. Else with e = floor(log2 mean): bits = max(15, 10 +
+// 2·e), multiplier floor(2^bits / mean) + 1 < 2^16, rest = bits - 15; exact, as 256·mean² < 2^bits. All
+// fields are twice the same 16 bits: broadcasting 32 bits from memory is free, 16 are not.
+struct Means {
+  struct Entry {
+    std::uint32_t multiplier, rest, limit, negative_limit;  // limit: 128·mean
+  };
+  Entry of[128] = {};
+  static constexpr std::uint32_t twice(int x) { return (static_cast<std::uint32_t>(x) & 0xFFFF) * 0x10001u; }
+  constexpr Means() {
+    for (int mean = 1; mean < 128; ++mean) {
+      int e = 0;
+      while ((2 << e) <= mean) ++e;
+      const int bits = 10 + 2 * e < 15 ? 15 : 10 + 2 * e;
+      const bool power = (1 << e) == mean;
+      of[mean] = {twice(power ? 1 << 15 : (1 << bits) / mean + 1), twice(power ? e : bits - 15),
+                  twice(128 * mean), twice(-128 * mean)};
+    }
+  }
+};
+constexpr Means kMeans;
+
+// floor(sum / width) for sum <= 127·width, width <= 2^20: (sum·multiplier) >> 48 with multiplier = floor(2^48
+// / width)
+// + 1, exact as sum·width < 2^47 and below 2^56 in between.
+struct WidthDivision {
+  explicit WidthDivision(std::int64_t width)
+      : multiplier((std::uint64_t{1} << 48) / static_cast<std::uint64_t>(width) + 1) {}
+  std::uint64_t multiplier;
+  int mean(std::int32_t sum) const {
+    const auto mean = static_cast<int>(static_cast<std::uint64_t>(sum) * multiplier >> 48);
+    return mean < 1 ? 1 : mean;
+  }
+};
+
+// The lanes v of a row divided by its mean, not yet clipped.
+struct MeanDivision {
+  explicit MeanDivision(const Means::Entry& e)
+      : limit(twice(e.limit)),
+        negative_limit(twice(e.negative_limit)),
+        multiplier(twice(e.multiplier)),
+        rest(count16_pair(e.rest)) {}
+  I limit, negative_limit, multiplier;
+  Shift16 rest;
+
+  CLUTCH_SIMD static I twice(std::uint32_t pair) { return set32(static_cast<std::int32_t>(pair)); }
+  CLUTCH_SIMD I quotient(I u) const {
+    return shift_right16(mul16_high_unsigned(add16(u, u), multiplier), rest);
+  }
+  CLUTCH_SIMD I floored(I v) const {
+    const I within = max16(min16(v, limit), negative_limit);
+    return sub16(quotient(add16(within, limit)), set16(128));
+  }
+  CLUTCH_SIMD I truncated(I v) const { return copy_sign16(quotient(min16(abs16(v), limit)), v); }
+};
+
+template <exact::Rounding kRounding>
+CLUTCH_SIMD void norm_row(const std::int8_t* x, const std::int8_t* gain, std::int64_t width, int mean,
+                          std::int8_t* out) {
+  const MeanDivision division(kMeans.of[mean]);
+  for (std::int64_t i = 0; i < width; i += kVectorBytes) {
+    const I xs = load(x + i), ws = load(gain + i);
+    // x·256 times w·256, shifted by 16.
+    const I low = mul16_high(low8(zero(), xs), low8(zero(), ws)),
+            high = mul16_high(high8(zero(), xs), high8(zero(), ws));
+    if constexpr (kRounding == exact::Rounding::kFloor) {
+      store(out + i, clip8(narrow16(division.floored(low), division.floored(high))));
+    } else {
+      store(out + i, clip8(narrow16(division.truncated(low), division.truncated(high))));
+    }
+  }
+}
+
+// Four rows at a time (the last ones repeated at the end), so that four horizontal sums are one.
+template <exact::Rounding kRounding>
+void norm_rows(const NormTask& task) {
+  const RowTask& rows = task.rows;
+  const WidthDivision division(task.width);
+  const std::int64_t members = rows.tokens == 1 ? 1 : rows.members,
+                     tokens = rows.tokens == 1 ? rows.members : rows.tokens;
+  for (std::int64_t m = 0; m < members; ++m) {
+    for (std::int64_t t = 0; t < tokens; t += 4) {
+      std::int64_t member[4], token[4];
+      I s[4] = {zero(), zero(), zero(), zero()};
+#pragma GCC unroll 4
+      for (int r = 0; r < 4; ++r) {
+        const std::int64_t at = t + r < tokens ? t + r : tokens - 1;
+        member[r] = rows.tokens == 1 ? at : m;
+        token[r] = rows.tokens == 1 ? 0 : at;
+        const std::int8_t* x = rows.x.row(member[r], token[r]);
+        for (std::int64_t i = 0; i < rows.width; i += kVectorBytes)
+          s[r] = add32(s[r], sum_magnitudes(load(x + i)));
+      }
+      alignas(16) std::int32_t sums[4];
+      sums32(s[0], s[1], s[2], s[3], sums);
+      for (int r = 0; r < 4 && t + r < tokens; ++r) {
+        norm_row<kRounding>(rows.x.row(member[r], token[r]), rows.vector.row(member[r], token[r]), rows.width,
+                            division.mean(sums[r]), rows.out.row(member[r], token[r]));
+      }
+    }
+  }
+}
+
+inline void norm(const NormTask& task) {
+  if (task.rounding == exact::Rounding::kFloor) return norm_rows<exact::Rounding::kFloor>(task);
+  norm_rows<exact::Rounding::kTruncate>(task);
+}
+
+// --- embedding
+// ----------------------------------------------------------------------------------------------
+
+// Products of noise are within 47² = 2,209: 14 of them fit 16 bits.
+constexpr int kMaxRank16 = 14;
+
+inline void embed_row_wide(const EmbedTask& task, std::int64_t row) {
+  const std::uint16_t token = task.tokens[row];
+  const std::int8_t* weights = task.table + token * task.width;
+  for (std::int64_t d = 0; d < task.width; ++d) {
+    std::int32_t product = 0;
+    for (int j = 0; j < task.rank; ++j)
+      product += task.noise->a[j * task.a_step + token] * task.noise->b[j * task.width + d];
+    const std::int32_t sum = weights[d] + task.noise->sign * (product >> task.noise_shift);
+    task.out[row * task.width + d] = static_cast<std::int8_t>(sum > 127 ? 127 : sum < -127 ? -127 : sum);
+  }
+}
+
+// With its sign before the shift, as in matmul; the sum of a weight and the perturbation stays within 16
+// bits.
+inline void embed_row(const EmbedTask& task, std::int64_t row) {
+  const std::uint16_t token = task.tokens[row];
+  const std::int8_t* weights = task.table + token * task.width;
+  const Shift16 shift = count16(task.noise_shift);
+  const I rounding = set16(task.noise->sign < 0 ? (1 << task.noise_shift) - 1 : 0);
+  for (std::int64_t i = 0; i < task.width; i += kVectorBytes) {
+    I low = zero(), high = zero();
+    for (int j = 0; j < task.rank; ++j) {
+      const I a = set16(task.noise->sign * task.noise->a[j * task.a_step + token]);
+      const I b = load(task.noise->b + j * task.width + i);
+      low = add16(low, mul16(widen_low8(b), a));
+      high = add16(high, mul16(widen_high8(b), a));
+    }
+    low = shift_floor16(add16(low, rounding), shift);
+    high = shift_floor16(add16(high, rounding), shift);
+    const I ws = load(weights + i);
+    store(task.out + row * task.width + i,
+          clip8(narrow16(add16(low, widen_low8(ws)), add16(high, widen_high8(ws)))));
+  }
+}
+
+inline void embed(const EmbedTask& task) {
+  for (std::int64_t r = 0; r < task.count; ++r) {
+    if (task.noise == nullptr) {
+      const std::int8_t* weights = task.table + task.tokens[r] * task.width;
+      for (std::int64_t i = 0; i < task.width; i += kVectorBytes)
+        store(task.out + r * task.width + i, load(weights + i));
+    } else if (task.rank * 2209 + (1 << task.noise_shift) <= INT16_MAX) {
+      embed_row(task, r);
+    } else {
+      embed_row_wide(task, r);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace clutch::cpu

@@ -1,0 +1,36 @@
+// The table of an instruction set, once its vector header and its Dot are included.
+#pragma once
+
+#include "backend/cpu/simd/loss.h"
+#include "backend/cpu/simd/noise.h"
+#include "backend/cpu/simd/product.h"
+#include "backend/cpu/simd/rows.h"
+#include "backend/cpu/simd/votes.h"
+
+namespace clutch::cpu {
+namespace {
+
+inline constexpr Kernels simd_kernels(const char* name) {
+  return {name,
+          packed_bytes,
+          pack,
+          scratch_bytes,
+          matmul,
+          norm,
+          embed,
+          add,
+          add_bias,
+          gate,
+          mix,
+          relu,
+          loss,
+          fill_noise,
+          pack_terms,
+          vote_scratch_bytes,
+          vote,
+          digest,
+          multiply_registers<Dot, kBlockRows>};
+}
+
+}  // namespace
+}  // namespace clutch::cpu

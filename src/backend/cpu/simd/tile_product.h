@@ -1,0 +1,85 @@
+// The inner loop of a product: R rows by four vectors of columns, everything in registers.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace clutch::cpu {
+namespace {
+
+template <class X>
+CLUTCH_SIMD std::int32_t load_group(const X* x) {
+  std::int32_t word;
+  __builtin_memcpy(&word, x, 4);
+  return word;
+}
+
+// sums[r][j] += Σ over steps of panel vector (step, j) times row r's group, in the sense of Dot::multiply.
+// From row to row are x_step elements, from step to step kAdvance; a step of the panel is four vectors.
+template <class Dot, int R, int kAdvance>
+CLUTCH_SIMD void accumulate_broadcast(I (&sums)[R][4], const typename Dot::X* x, std::ptrdiff_t x_step,
+                                      const std::byte* panel, std::int64_t steps) {
+  const typename Dot::X* rows[R];
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) rows[r] = x + r * x_step;
+  for (std::int64_t s = 0; s < steps; ++s) {
+    if constexpr (kBlockRows > 3) {
+      const I w0 = load(panel), w1 = load(panel + kVectorBytes);
+      const I w2 = load(panel + 2 * kVectorBytes), w3 = load(panel + 3 * kVectorBytes);
+#pragma GCC unroll 6
+      for (int r = 0; r < R; ++r) {
+        const I group = set32(load_group(rows[r] + s * kAdvance));
+        sums[r][0] = Dot::multiply(sums[r][0], w0, group);
+        sums[r][1] = Dot::multiply(sums[r][1], w1, group);
+        sums[r][2] = Dot::multiply(sums[r][2], w2, group);
+        sums[r][3] = Dot::multiply(sums[r][3], w3, group);
+        pin(sums[r]);
+      }
+    } else {
+      // With 16 registers: 12 sums, three groups and one panel vector or product.
+      I groups[R];
+#pragma GCC unroll 3
+      for (int r = 0; r < R; ++r) groups[r] = set32(load_group(rows[r] + s * kAdvance));
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) {
+        const I w = load(panel + j * kVectorBytes);
+#pragma GCC unroll 3
+        for (int r = 0; r < R; ++r) sums[r][j] = Dot::multiply(sums[r][j], w, groups[r]);
+      }
+#pragma GCC unroll 3
+      for (int r = 0; r < R; ++r) pin(sums[r]);
+    }
+    panel += 4 * kVectorBytes;
+  }
+}
+
+// `steps` times R rows by four vectors of products that touch no memory: the most that this instruction set
+// can do.
+template <class Dot, int R>
+[[gnu::noinline]] std::int64_t multiply_registers(std::int64_t steps) {
+  I sums[R][4], w = set8(1), x = set8(3);
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) sums[r][0] = sums[r][1] = sums[r][2] = sums[r][3] = zero();
+  for (std::int64_t s = 0; s < steps; ++s) {
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) {
+        sums[r][j] = Dot::multiply(sums[r][j], w, x);
+        touch(x);  // or a compiler would multiply once
+      }
+      pin(sums[r]);
+    }
+  }
+  I all = zero();
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) all = bit_xor(all, sums[r][j]);
+  }
+  keep(all);
+  return steps * R * 4 * (kVectorBytes / 4) * Dot::kPeakTerms;
+}
+
+}  // namespace
+}  // namespace clutch::cpu

@@ -1,0 +1,255 @@
+#include "bench/bench.h"
+
+#include <fmt/format.h>
+#include <time.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <memory>
+
+#include "backend/cpu/cpu.h"
+#include "backend/cpu/isa_list.h"
+#include "backend/reference/reference.h"
+#include "backend/select.h"
+#include "base/thread_pool.h"
+#include "bench/phases.h"
+
+namespace clutch::bench {
+namespace {
+
+double seconds_now(const Options& options) {
+  if (!options.cpu_clock) {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  }
+  timespec t{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return (static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec)) / options.threads;
+}
+
+// Register-only products on as many threads as the backend has.
+class Peak {
+ public:
+  Peak(const std::string& backend_name, const Options& options)
+      : options_(options), pool_({options.threads, options.pinned}) {
+    if (!backend_name.starts_with("cpu:")) return;
+    auto found = cpu::find_kernels(backend_name.substr(4));
+    if (found.ok()) kernels_ = found.value();
+    if (!known()) return;
+    // About 20 ms at a time.
+    const double start = seconds_now(options_);
+    kernels_->multiply_registers(100'000);
+    steps_ =
+        static_cast<std::int64_t>(100'000 * 0.02 / std::max(1e-6, (seconds_now(options_) - start) * scale()));
+  }
+  bool known() const { return kernels_ != nullptr && kernels_->multiply_registers != nullptr; }
+
+  double tera_ops() {
+    if (!known()) return 0;
+    std::atomic<std::int64_t> products{0};
+    const double start = seconds_now(options_);
+    pool_.run(options_.threads, [&](int, int) { products += kernels_->multiply_registers(steps_); });
+    return 2e-12 * static_cast<double>(products.load()) / (seconds_now(options_) - start);
+  }
+
+ private:
+  double scale() const { return options_.cpu_clock ? options_.threads : 1; }
+  const Options& options_;
+  const cpu::Kernels* kernels_ = nullptr;
+  ThreadPool pool_;
+  std::int64_t steps_ = 0;
+};
+
+// A population with its text, and what a step of training does with a backend.
+class Trainee {
+ public:
+  Trainee(Backend& backend, const Program& program, const Case& what, std::uint32_t members,
+          std::uint32_t tokens)
+      : backend_(backend), members_(members), tokens_(tokens), losses_(members), fitness_(members / 2) {
+    std::uint64_t random = what.population;
+    text_.resize(std::size_t{members / 2} * (tokens + 1));
+    for (auto& token : text_) {
+      random = random * 6364136223846793005u + 1442695040888963407u;
+      token = static_cast<std::uint16_t>((random >> 33) % static_cast<std::uint64_t>(program.vocab));
+    }
+    for (std::uint32_t m = 0; m < members; ++m) stream_of_.push_back(m / 2);
+  }
+
+  Status start(const Program& program, const NoiseShape& noise) {
+    CLUTCH_RETURN_IF_ERROR(backend_.load(program, noise, initial_weights(program, 1)));
+    auto states = backend_.new_states(members_);
+    if (!states.ok()) return states.status();
+    states_ = std::move(states).value();
+    return {};
+  }
+
+  Status evaluate(bool noisy) {
+    EvaluateRequest request{
+        .noise = {}, .length = tokens_, .text = text_, .stream_of = stream_of_, .states = states_.get()};
+    if (noisy) request.noise = NoiseSource{.seed = 7, .epoch = epoch_, .first_pair = 0};
+    return backend_.evaluate(request, {.losses = losses_, .logits = {}});
+  }
+
+  Status update() {
+    std::int64_t pairs = 0;
+    for (std::size_t p = 0; p < fitness_.size(); ++p) {
+      fitness_[p] = static_cast<std::int8_t>(exact::sign(losses_[2 * p + 1] - losses_[2 * p]));
+      pairs += fitness_[p] != 0;
+    }
+    // Two deviations: about one weight in twenty moves.
+    const auto threshold =
+        static_cast<std::int64_t>(512 * exact::square_root_floor(static_cast<std::uint64_t>(pairs)));
+    auto result = backend_.update({.noise = {.seed = 7, .epoch = epoch_++, .first_pair = 0},
+                                   .fitness = fitness_,
+                                   .matrix_threshold = threshold,
+                                   .vector_threshold = threshold});
+    if (!result.ok()) return result.status();
+    digest_ = result.value().digest;
+    return {};
+  }
+
+  const std::vector<std::int64_t>& losses() const { return losses_; }
+  std::uint64_t digest() const { return digest_; }
+
+ private:
+  Backend& backend_;
+  std::uint32_t members_, tokens_, epoch_ = 0;
+  std::vector<std::uint16_t> text_;
+  std::vector<std::uint32_t> stream_of_;
+  std::vector<std::int64_t> losses_;
+  std::vector<std::int8_t> fitness_;
+  std::unique_ptr<States> states_;
+  std::uint64_t digest_ = 0;
+};
+
+// A step of few members and tokens, on the backend and on the reference.
+Status verify_step(Backend& backend, const Program& program, const Case& what) {
+  const auto reference = make_reference_backend();
+  Trainee expected(*reference, program, what, 4, 2), actual(backend, program, what, 4, 2);
+  for (Trainee* trainee : {&expected, &actual}) {
+    CLUTCH_RETURN_IF_ERROR(trainee->start(program, what.noise));
+    CLUTCH_RETURN_IF_ERROR(trainee->evaluate(true));
+    CLUTCH_RETURN_IF_ERROR(trainee->update());
+    CLUTCH_RETURN_IF_ERROR(trainee->evaluate(false));
+  }
+  if (expected.losses() == actual.losses() && expected.digest() == actual.digest()) return {};
+  return fail(backend.name(), "computes something else than the reference on " + what.name(),
+              "`clutch parity` finds the first instruction that differs");
+}
+
+struct Times {
+  std::vector<double> inference, noisy, step, peak;
+};
+
+Status time_repeats(Trainee& trainee, Peak& peak, const Options& options, Times& times) {
+  double before = peak.tera_ops();
+  for (int r = -options.warmups; r < options.repeats; ++r) {
+    const double start = seconds_now(options);
+    CLUTCH_RETURN_IF_ERROR(trainee.evaluate(false));
+    const double inferred = seconds_now(options);
+    CLUTCH_RETURN_IF_ERROR(trainee.evaluate(true));
+    const double evaluated = seconds_now(options);
+    CLUTCH_RETURN_IF_ERROR(trainee.update());
+    const double updated = seconds_now(options);
+    const double after = peak.tera_ops();
+    if (r >= 0) {
+      times.inference.push_back(inferred - start);
+      times.noisy.push_back(evaluated - inferred);
+      times.step.push_back(updated - inferred);
+      times.peak.push_back((before + after) / 2);
+    }
+    before = after;
+  }
+  return {};
+}
+
+Speed speed_of(const std::vector<double>& seconds, const std::vector<double>& peak, const Case& what,
+               const Program& program) {
+  const double tokens = static_cast<double>(what.population) * what.tokens;
+  std::vector<double> rate, ops, share;
+  for (std::size_t i = 0; i < seconds.size(); ++i) {
+    rate.push_back(tokens / seconds[i]);
+    ops.push_back(2e-12 * static_cast<double>(program.multiplies()) * tokens / seconds[i]);
+    share.push_back(peak[i] > 0 ? ops.back() / peak[i] : 0);
+  }
+  return {spread_of(seconds), spread_of(rate), spread_of(ops), spread_of(share)};
+}
+
+// One more inference and step on kernels that time themselves.
+Result<std::vector<Phase>> time_phases(const std::string& backend_name, const Program& program,
+                                       const Case& what, int threads) {
+  auto kernels = cpu::find_kernels(backend_name.starts_with("cpu:") ? backend_name.substr(4) : "none");
+  if (!kernels.ok()) return kernels.status();
+  const auto backend = make_cpu_backend(timed_kernels(*kernels.value()), threads);
+  Trainee trainee(*backend, program, what, what.population, what.tokens);
+  CLUTCH_RETURN_IF_ERROR(trainee.start(program, what.noise));
+  CLUTCH_RETURN_IF_ERROR(trainee.evaluate(true));
+  reset_times();
+  CLUTCH_RETURN_IF_ERROR(trainee.evaluate(false));
+  const double plain_products = read_times().products;
+  reset_times();
+  const auto start = std::chrono::steady_clock::now();
+  CLUTCH_RETURN_IF_ERROR(trainee.evaluate(true));
+  CLUTCH_RETURN_IF_ERROR(trainee.update());
+  const std::chrono::duration<double, std::nano> wall = std::chrono::steady_clock::now() - start;
+  const PhaseTimes t = read_times();
+  const double all = wall.count() * threads;
+  const double known = t.products + t.elementwise + t.norm + t.loss + t.noise + t.votes + t.rest;
+  return std::vector<Phase>{{"products", std::min(plain_products, t.products) / all},
+                            {"perturbation", std::max(0.0, t.products - plain_products) / all},
+                            {"element-wise", t.elementwise / all},
+                            {"norm", t.norm / all},
+                            {"loss", t.loss / all},
+                            {"noise", t.noise / all},
+                            {"votes", t.votes / all},
+                            {"pack and digest", t.rest / all},
+                            {"the rest", std::max(0.0, 1 - known / all)}};
+}
+
+}  // namespace
+
+std::string Case::name() const {
+  return fmt::format("D={} L={} T={} population {}", model.dim, model.layers, tokens, population);
+}
+
+Spread spread_of(std::vector<double> values) {
+  if (values.empty()) return {};
+  std::sort(values.begin(), values.end());
+  return {values[values.size() / 2], values.front(), values.back()};
+}
+
+Result<Measurement> measure(const Case& what, const Options& options) {
+  auto program = build_program(what.model, what.noise);
+  if (!program.ok()) return program.status();
+  auto made = make_backend(options.backend, {options.threads, options.pinned});
+  if (!made.ok()) return made.status();
+  Backend& backend = *made.value();
+  if (options.verify) CLUTCH_RETURN_IF_ERROR(verify_step(backend, program.value(), what));
+
+  Trainee trainee(backend, program.value(), what, what.population, what.tokens);
+  CLUTCH_RETURN_IF_ERROR(trainee.start(program.value(), what.noise));
+  Peak peak(backend.name(), options);
+  Times times;
+  CLUTCH_RETURN_IF_ERROR(time_repeats(trainee, peak, options, times));
+
+  Measurement m;
+  m.what = what;
+  m.backend = backend.name();
+  m.threads = options.threads;
+  m.cpu_clock = options.cpu_clock;
+  m.peak_tera_ops = spread_of(times.peak);
+  m.inference = speed_of(times.inference, times.peak, what, program.value());
+  m.noisy = speed_of(times.noisy, times.peak, what, program.value());
+  m.step = speed_of(times.step, times.peak, what, program.value());
+  std::vector<double> ratios;
+  for (std::size_t i = 0; i < times.step.size(); ++i) ratios.push_back(times.inference[i] / times.step[i]);
+  m.step_over_inference = spread_of(ratios);
+  if (options.phases && backend.name().starts_with("cpu:")) {
+    auto phases = time_phases(backend.name(), program.value(), what, options.threads);
+    if (!phases.ok()) return phases.status();
+    m.phases = std::move(phases).value();
+  }
+  return m;
+}
+
+}  // namespace clutch::bench

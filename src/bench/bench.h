@@ -1,0 +1,80 @@
+// Measurements of a backend: verified against the reference first, then timed with warm-up and repeats.
+// Nothing here prints; the command line does.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "models/model.h"
+
+namespace clutch::bench {
+
+struct Case {
+  ModelConfig model;
+  NoiseShape noise;
+  std::uint32_t tokens = 256;  // per member and evaluation
+  std::uint32_t population = 32;
+
+  std::string name() const;  // "D=512 L=4 T=256 population 32"
+};
+
+struct Options {
+  std::string backend = "cpu";
+  int threads = 1;
+  int warmups = 1, repeats = 5;
+  bool verify = true;
+  bool phases = false;
+  // Time the process spent, divided by the threads, instead of time on the wall: for machines that others
+  // use.
+  bool cpu_clock = false;
+  bool pinned = false;  // worker threads, each to a processor
+};
+
+// Of the repeats.
+struct Spread {
+  double median = 0, least = 0, most = 0;
+};
+Spread spread_of(std::vector<double> values);
+
+// One kind of work: evaluation without noise, with it, or a whole training step.
+struct Speed {
+  Spread seconds;
+  Spread tokens_per_second;  // member-tokens
+  Spread tera_ops;           // matrix products alone, two operations each multiply-add
+  Spread of_peak;            // over the peak measured right before and after; 0 where there is none
+};
+
+// Where a step's time goes, summed over threads.
+struct Phase {
+  std::string name;
+  double share = 0;
+};
+
+struct Measurement {
+  Case what;
+  std::string backend;  // as it calls itself
+  int threads = 0;
+  bool cpu_clock = false;
+  Spread peak_tera_ops;  // register-only products of this instruction set on all threads; 0 where unknown
+  Speed inference, noisy, step;
+  Spread step_over_inference;  // in member-tokens per second
+  std::vector<Phase> phases;   // where asked for
+};
+
+// Fails where the backend cannot run, or where it differs from the reference.
+Result<Measurement> measure(const Case& what, const Options& options);
+
+// A target and what was reached; `missing` says why a row could not be measured.
+struct SuiteRow {
+  std::string what;
+  double reached = 0, at_least = 0;
+  std::string missing;
+  bool falls_short() const { return missing.empty() && reached < at_least; }
+};
+
+// The targets of docs/BENCHMARKS.md as ratios inside this run. `progress` hears of every measurement.
+std::vector<SuiteRow> run_suite(const Options& options, void (*progress)(const std::string&));
+
+}  // namespace clutch::bench

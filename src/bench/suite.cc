@@ -1,0 +1,97 @@
+// The targets as one list, and the measurements they need, each made once.
+#include <fmt/format.h>
+
+#include <map>
+
+#include "bench/bench.h"
+
+namespace clutch::bench {
+namespace {
+
+Case egg(std::int64_t dim, std::int64_t layers, std::uint32_t tokens, std::uint32_t population) {
+  Case what;
+  what.model.dim = dim;
+  what.model.layers = layers;
+  what.tokens = tokens;
+  what.population = population;
+  return what;
+}
+
+class Suite {
+ public:
+  Suite(const Options& options, void (*progress)(const std::string&))
+      : options_(options), progress_(progress) {}
+
+  void step_of_peak(const std::string& backend, const Case& what, double at_least) {
+    add("step / peak, " + backend + ", " + what.name(), at_least, {&of(backend, what, options_.threads)},
+        [](const auto& m) { return m[0]->step.of_peak.median; });
+  }
+  void step_of_inference(const std::string& backend, const Case& what, double at_least) {
+    add("step / inference, " + backend + ", " + what.name(), at_least, {&of(backend, what, options_.threads)},
+        [](const auto& m) { return m[0]->step_over_inference.median; });
+  }
+  void small_over_large(const std::string& backend, const Case& small, const Case& large, double at_least) {
+    add(fmt::format("population {} / {}, {}, D={}", small.population, large.population, backend,
+                    small.model.dim),
+        at_least, {&of(backend, small, options_.threads), &of(backend, large, options_.threads)},
+        [](const auto& m) { return rate(*m[0]) / rate(*m[1]); });
+  }
+  void two_threads_over_one(const std::string& backend, const Case& what, double at_least) {
+    add("two threads / one, " + backend + ", " + what.name(), at_least,
+        {&of(backend, what, 2), &of(backend, what, 1)},
+        [](const auto& m) { return rate(*m[0]) / rate(*m[1]); });
+  }
+  std::vector<SuiteRow> rows;
+
+ private:
+  static double rate(const Measurement& m) { return m.step.tokens_per_second.median; }
+
+  const Result<Measurement>& of(const std::string& backend, const Case& what, int threads) {
+    const std::string key = fmt::format("{}, {} threads, {}", backend, threads, what.name());
+    const auto found = done_.find(key);
+    if (found != done_.end()) return found->second;
+    progress_(key);
+    Options options = options_;
+    options.backend = backend;
+    options.threads = threads;
+    return done_.emplace(key, measure(what, options)).first->second;
+  }
+
+  template <class F>
+  void add(const std::string& what, double at_least, const std::vector<const Result<Measurement>*>& from,
+           F ratio) {
+    SuiteRow row{.what = what, .reached = 0, .at_least = at_least, .missing = {}};
+    std::vector<const Measurement*> measurements;
+    for (const Result<Measurement>* m : from) {
+      if (m->ok()) measurements.push_back(&m->value());
+      if (!m->ok()) row.missing = m->status().message();
+    }
+    if (row.missing.empty()) row.reached = ratio(measurements);
+    rows.push_back(row);
+  }
+
+  Options options_;
+  void (*progress_)(const std::string&);
+  std::map<std::string, Result<Measurement>> done_;
+};
+
+}  // namespace
+
+std::vector<SuiteRow> run_suite(const Options& options, void (*progress)(const std::string&)) {
+  Suite suite(options, progress);
+  const std::string best = "cpu:avx512vnni";
+  const Case small = egg(512, 4, 256, 32), large = egg(512, 4, 256, 1024);
+  suite.step_of_peak(best, small, 0.85);
+  suite.step_of_peak(best, large, 0.85);
+  suite.step_of_peak(best, egg(256, 6, 100, 1024), 0.85);
+  suite.step_of_peak(best, egg(128, 2, 100, 1024), 0.70);
+  suite.step_of_peak(best, egg(64, 1, 100, 1024), 0.50);
+  suite.small_over_large(best, small, large, 0.95);
+  suite.step_of_inference(best, small, 0.95);
+  suite.step_of_peak("cpu:avxvnni", small, 0.80);
+  suite.step_of_peak("cpu:avx2", small, 0.70);
+  suite.two_threads_over_one(best, small, 1.85);
+  return suite.rows;
+}
+
+}  // namespace clutch::bench

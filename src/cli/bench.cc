@@ -1,0 +1,178 @@
+// clutch bench: verify, then time, then compare.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "backend/select.h"
+#include "bench/bench.h"
+#include "cli/commands.h"
+
+namespace clutch::cli {
+namespace {
+
+using bench::Measurement;
+using bench::Spread;
+using bench::SuiteRow;
+
+struct Options {
+  bench::Case what;
+  bench::Options how;
+  std::string format = "table";
+  bool suite = false;
+  bool no_verify = false;
+};
+
+nlohmann::ordered_json to_json(const Spread& s) {
+  return {{"median", s.median}, {"least", s.least}, {"most", s.most}};
+}
+
+nlohmann::ordered_json to_json(const bench::Speed& speed) {
+  return {{"seconds", to_json(speed.seconds)},
+          {"tokens_per_second", to_json(speed.tokens_per_second)},
+          {"tera_ops", to_json(speed.tera_ops)},
+          {"of_peak", to_json(speed.of_peak)}};
+}
+
+std::string as_json(const Measurement& m) {
+  nlohmann::ordered_json phases = nlohmann::ordered_json::object();
+  for (const bench::Phase& phase : m.phases) phases[phase.name] = phase.share;
+  const nlohmann::ordered_json all = {{"version", CLUTCH_VERSION},
+                                      {"backend", m.backend},
+                                      {"threads", m.threads},
+                                      {"clock", m.cpu_clock ? "cpu" : "wall"},
+                                      {"arch", m.what.model.arch},
+                                      {"dim", m.what.model.dim},
+                                      {"layers", m.what.model.layers},
+                                      {"tokens", m.what.tokens},
+                                      {"population", m.what.population},
+                                      {"peak_tera_ops", to_json(m.peak_tera_ops)},
+                                      {"inference", to_json(m.inference)},
+                                      {"noisy", to_json(m.noisy)},
+                                      {"step", to_json(m.step)},
+                                      {"step_over_inference", to_json(m.step_over_inference)},
+                                      {"phases", phases}};
+  return all.dump(2) + "\n";
+}
+
+std::string as_csv(const Measurement& m) {
+  std::string text =
+      "backend,threads,clock,dim,layers,tokens,population,work,tokens_per_second,least,most,tera_ops,of_"
+      "peak\n";
+  const auto row = [&](const char* work, const bench::Speed& s) {
+    text += fmt::format("{},{},{},{},{},{},{},{},{:.0f},{:.0f},{:.0f},{:.4f},{:.4f}\n", m.backend, m.threads,
+                        m.cpu_clock ? "cpu" : "wall", m.what.model.dim, m.what.model.layers, m.what.tokens,
+                        m.what.population, work, s.tokens_per_second.median, s.tokens_per_second.least,
+                        s.tokens_per_second.most, s.tera_ops.median, s.of_peak.median);
+  };
+  row("inference", m.inference);
+  row("noisy", m.noisy);
+  row("step", m.step);
+  return text;
+}
+
+std::string as_table(const Measurement& m) {
+  std::string text = fmt::format("{}, {} threads, {} clock, {}\n", m.backend, m.threads,
+                                 m.cpu_clock ? "cpu" : "wall", m.what.name());
+  if (m.peak_tera_ops.median > 0) {
+    text += fmt::format("peak of register-only products: {:.3f} TOPS ({:.3f} to {:.3f})\n",
+                        m.peak_tera_ops.median, m.peak_tera_ops.least, m.peak_tera_ops.most);
+  }
+  text += fmt::format("\n{:12} {:>14} {:>27} {:>8} {:>9}\n", "", "member-tokens/s", "least to most", "TOPS",
+                      "of peak");
+  const auto row = [&](const char* work, const bench::Speed& s) {
+    text += fmt::format("{:12} {:>15.0f} {:>12.0f} to {:>11.0f} {:>8.3f} {:>9.3f}\n", work,
+                        s.tokens_per_second.median, s.tokens_per_second.least, s.tokens_per_second.most,
+                        s.tera_ops.median, s.of_peak.median);
+  };
+  row("inference", m.inference);
+  row("with noise", m.noisy);
+  row("step", m.step);
+  text += fmt::format("\nstep over inference: {:.3f}\n", m.step_over_inference.median);
+  if (!m.phases.empty()) text += "\nof a step's time on all threads:\n";
+  for (const bench::Phase& phase : m.phases)
+    text += fmt::format("  {:18} {:>6.2f} %\n", phase.name, 100 * phase.share);
+  return text;
+}
+
+std::string suite_table(const std::vector<SuiteRow>& rows) {
+  std::string text = fmt::format("{:66} {:>8} {:>9}\n", "", "reached", "at least");
+  for (const SuiteRow& row : rows) {
+    if (row.missing.empty()) {
+      text += fmt::format("{:66} {:>8.3f} {:>9.2f}{}\n", row.what, row.reached, row.at_least,
+                          row.falls_short() ? "  SHORT" : "");
+    } else {
+      text += fmt::format("{:66} {:>8} {:>9.2f}  {}\n", row.what, "-", row.at_least, row.missing);
+    }
+  }
+  return text;
+}
+
+Status run(Options& options) {
+  options.how.verify = !options.no_verify;
+  if (options.suite) {
+    const auto rows =
+        bench::run_suite(options.how, [](const std::string& what) { fmt::print(stderr, "{}\n", what); });
+    CLUTCH_RETURN_IF_ERROR(write_stdout(suite_table(rows)));
+    int fell = 0;
+    for (const SuiteRow& row : rows) fell += row.falls_short();
+    if (fell == 0) return {};
+    return fail("bench", fmt::format("{} of {} rows fall short", fell, rows.size()),
+                "try again on an idle machine; --cpu-clock leaves out what others take");
+  }
+  auto m = bench::measure(options.what, options.how);
+  if (!m.ok()) return m.status();
+  return write_stdout(options.format == "json"  ? as_json(m.value())
+                      : options.format == "csv" ? as_csv(m.value())
+                                                : as_table(m.value()));
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, int& exit_status) {
+  auto options = std::make_shared<Options>();
+  options->what.model.dim = 512;
+  options->what.model.layers = 4;
+  options->how.threads = default_threads();
+  CLI::App* command =
+      app.add_subcommand("bench", "Measure inference and training steps against this machine's peak");
+  command->add_option("--backend", options->how.backend, "What to measure")->capture_default_str();
+  command->add_option("-t,--threads", options->how.threads, "Threads")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  command->add_option("--dim", options->what.model.dim, "Width D")->capture_default_str();
+  command->add_option("--layers", options->what.model.layers, "Layers L")->capture_default_str();
+  command->add_option("--vocab", options->what.model.vocab, "Vocabulary")->capture_default_str();
+  command->add_option("--tokens", options->what.tokens, "Tokens per member and step")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--population", options->what.population, "Members, an even number")
+      ->check(CLI::Range(2, 1 << 24) & CLI::Validator(
+                                           [](std::string& text) {
+                                             return (text.back() - '0') % 2 == 0 ? std::string()
+                                                                                 : text + " is odd";
+                                           },
+                                           "EVEN"))
+      ->capture_default_str();
+  command->add_option("--rank", options->what.noise.rank, "Rank of the noise")->capture_default_str();
+  command->add_option("--warmups", options->how.warmups, "Steps before timing starts")
+      ->check(CLI::Range(0, 1000))
+      ->capture_default_str();
+  command->add_option("--repeats", options->how.repeats, "Timed steps")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
+  command->add_option("--format", options->format, "table, csv or json")
+      ->check(CLI::IsMember({"table", "csv", "json"}))
+      ->capture_default_str();
+  command->add_flag("--phases", options->how.phases, "Also show where a step's time goes");
+  command->add_flag("--no-verify", options->no_verify, "Do not compare with the reference first");
+  command->add_flag(
+      "--cpu-clock", options->how.cpu_clock,
+      "Count the processor time of this process, not the time on the wall: for machines that others use");
+  command->add_flag("--pin", options->how.pinned, "Keep each worker thread on its own processor");
+  command->add_flag("--suite", options->suite, "Measure every target; exit 1 where one is missed");
+  command->callback([options, &exit_status] { exit_status = finish(run(*options)); });
+}
+
+}  // namespace clutch::cli

@@ -1,0 +1,74 @@
+// Choosing a backend: forced means forced, and what is not there is refused with a list of what is.
+#include "backend/select.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "backend/cpu/isa_list.h"
+
+namespace clutch {
+namespace {
+
+TEST(Select, EveryPresentBackendAnswersToItsName) {
+  for (const BackendEntry& entry : list_backends()) {
+    auto made = make_backend(entry.name, 1);
+    EXPECT_EQ(made.ok(), entry.unavailable.empty()) << entry.name;
+    if (made.ok()) {
+      EXPECT_EQ(made.value()->name(), entry.name);
+    } else {
+      EXPECT_NE(made.status().message().find(entry.name), std::string::npos);
+      EXPECT_NE(made.status().message().find("cpu:scalar"), std::string::npos) << "lists those present";
+    }
+  }
+}
+
+// A backend's name is its table's, so with this the one that was asked for is the one that runs: tables share
+// no function, each translation unit has its own.
+TEST(Select, InstructionSetsShareNoKernel) {
+  std::set<const void*> kernels;
+  std::size_t count = 0;
+  for (const cpu::Isa& isa : cpu::instruction_sets()) {
+    if (*isa.missing() != 0) continue;
+    const cpu::Kernels& table = isa.kernels();
+    EXPECT_STREQ(table.name, isa.name);
+    EXPECT_EQ(cpu::find_kernels(isa.name).value(), &table);
+    for (const void* kernel :
+         {reinterpret_cast<const void*>(table.matmul), reinterpret_cast<const void*>(table.norm),
+          reinterpret_cast<const void*>(table.vote), reinterpret_cast<const void*>(table.fill_noise)}) {
+      kernels.insert(kernel);
+      ++count;
+    }
+  }
+  EXPECT_EQ(kernels.size(), count);
+}
+
+TEST(Select, TheFamilyIsItsFastestMember) {
+  std::string last;
+  for (const cpu::Isa& isa : cpu::instruction_sets()) {
+    if (*isa.missing() == 0) last = std::string("cpu:") + isa.name;
+  }
+  EXPECT_EQ(make_backend("cpu", 1).value()->name(), last);
+}
+
+TEST(Select, UnknownNamesAndThreadsAreRefused) {
+  auto unknown = make_backend("cpu:avx9", 1);
+  ASSERT_FALSE(unknown.ok());
+  EXPECT_NE(unknown.status().message().find("cpu:scalar"), std::string::npos);
+  EXPECT_TRUE(make_backend("cpu", 0).ok());  // every processor
+  EXPECT_FALSE(make_backend("cpu", -1).ok());
+  EXPECT_FALSE(make_backend("cpu", 1025).ok());
+}
+
+TEST(Select, DefaultThreadsAreAtLeastOne) { EXPECT_GE(default_threads(), 1); }
+
+TEST(Select, QuotasRoundUpAndMaxIsNone) {
+  EXPECT_EQ(threads_of_quota("max 100000"), 0);
+  EXPECT_EQ(threads_of_quota("150000 100000\n"), 2);
+  EXPECT_EQ(threads_of_quota("10000 100000"), 1);
+  EXPECT_EQ(threads_of_quota(""), 0);
+  EXPECT_EQ(threads_of_quota("-1 100000"), 0);
+}
+
+}  // namespace
+}  // namespace clutch

@@ -1,0 +1,36 @@
+#!/bin/sh
+# Builds the conformance test for AArch64 and runs it under qemu as three processors: one with neither dot products
+# nor i8mm, one with dot products, one with everything; so the choice at run time is tested too.
+# Needs g++-aarch64-linux-gnu, qemu-user-static and libgtest-dev. Usage: tests/run_arm.sh [build folder]
+set -e
+cd "$(dirname "$0")/.."
+out=${1:-/tmp/clutch-arm}
+mkdir -p "$out"
+cxx="aarch64-linux-gnu-g++ -std=c++20 -O2 -Isrc -Itests -I/usr/src/googletest/googletest/include \
+  -I/usr/src/googletest/googletest -DFMT_HEADER_ONLY -idirafter /usr/include -c"
+command -v ccache > /dev/null && cxx="ccache $cxx"
+
+objects=
+compile() {  # source, flags...
+  source=$1
+  shift
+  object=$out/$(echo "$source" | tr '/' '_').o
+  $cxx "$@" "$source" -o "$object"
+  objects="$objects $object"
+}
+for source in src/exact/*.cc src/program/*.cc src/base/status.cc src/base/check.cc src/base/aligned.cc \
+  src/base/thread_pool.cc src/backend/*.cc src/backend/reference/*.cc src/backend/cpu/*.cc \
+  tests/backend/conformance_test.cc tests/backend/select_test.cc \
+  /usr/src/googletest/googletest/src/gtest-all.cc /usr/src/googletest/googletest/src/gtest_main.cc; do
+  if [ -e "$source" ]; then compile "$source"; fi
+done
+compile src/backend/cpu/isa/scalar.cc
+compile src/backend/cpu/isa/neon.cc
+compile src/backend/cpu/isa/neondot.cc -march=armv8.2-a+dotprod
+compile src/backend/cpu/isa/neoni8mm.cc -march=armv8.2-a+dotprod+i8mm
+aarch64-linux-gnu-g++ -static $objects -lpthread -o "$out/backend_tests"
+
+for processor in cortex-a53 cortex-a76 max; do
+  echo "== $processor"
+  CLUTCH_TEST_CASES=${CLUTCH_TEST_CASES:-10} qemu-aarch64-static -cpu $processor "$out/backend_tests" --gtest_brief=1
+done
