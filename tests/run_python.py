@@ -38,5 +38,5 @@ if __name__ == "__main__":
     suite = unittest.defaultTestLoader.discover(folder, pattern=pattern, top_level_dir=folder)
     if suite.countTestCases() == 0:
         sys.exit(f"no tests in {folder} match {pattern}")
-    result = unittest.TextTestRunner(resultclass=Reporter, verbosity=1).run(suite)
+    result = unittest.TextTestRunner(resultclass=Reporter, verbosity=0).run(suite)
     sys.exit(0 if result.wasSuccessful() else 1)

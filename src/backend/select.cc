@@ -75,10 +75,10 @@ std::vector<BackendEntry> list_backends() {
   return entries;
 }
 
-Result<std::unique_ptr<Backend>> make_backend(const std::string& name, const Threads& threads) {
-  if (threads.count < 1 || threads.count > 1024) {
-    return fail("--threads", fmt::format("{} is outside 1..1024", threads.count),
-                "leave it out to use every processor");
+Result<std::unique_ptr<Backend>> make_backend(const std::string& name, std::int64_t threads, bool pinned) {
+  if (threads < 0 || threads > 1024) {
+    return fail("--threads", fmt::format("{} is outside 0..1024", threads),
+                "0 is for every processor this process may use");
   }
   std::string present, unavailable;
   const std::vector<Row> list = rows();
@@ -96,7 +96,7 @@ Result<std::unique_ptr<Backend>> make_backend(const std::string& name, const Thr
   }
   if (chosen == nullptr)
     return fail("--backend", fmt::format("'{}' is unknown", name), "choose from: " + present);
-  return chosen->make(chosen->member, threads);
+  return chosen->make(chosen->member, {threads == 0 ? default_threads() : static_cast<int>(threads), pinned});
 }
 
 int threads_of_quota(const std::string& cpu_max) {

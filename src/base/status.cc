@@ -11,9 +11,8 @@ std::string Status::message() const {
 }
 
 Status fail(std::string subject, std::string problem, std::string hint) {
-  check(!subject.empty(), "a failure names its subject");
   Status status;
-  status.subject_ = std::move(subject);
+  status.subject_ = subject.empty() ? "''" : std::move(subject);  // a user may name nothing
   status.problem_ = std::move(problem);
   status.hint_ = std::move(hint);
   return status;

@@ -26,8 +26,8 @@ class [[nodiscard]] Status {
   std::string subject_, problem_, hint_;
 };
 
-// A failure. `subject` is the file, flag or instruction (not empty); `problem` says what is wrong and quotes
-// the value; `hint` is the way out, as an imperative ("pass --force to overwrite it").
+// A failure. `subject` is the file, flag or instruction (shown as '' where empty); `problem` says what is
+// wrong and quotes the value; `hint` is the way out, as an imperative ("pass --force to overwrite it").
 Status fail(std::string subject, std::string problem, std::string hint);
 
 // A value or the failure that kept it from being made.

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <functional>
 #include <string>
+#include <string_view>
 
 #include "base/status.h"
 
@@ -16,8 +18,23 @@ void add_info(CLI::App& app, int& exit_status);
 void add_data(CLI::App& app, int& exit_status);
 void add_bench(CLI::App& app, int& exit_status);
 
+// Refuses what is no integer of 64 bits, quoting it (CLI11 by itself would bend it into range).
+extern const CLI::Validator kInteger;
+
+// Refuses an empty word.
+extern const CLI::Validator kNotEmpty;
+
 // Prints "error: ..." to stderr if it is one; the exit status.
 int finish(const Status& status);
+
+// Runs a command: its exit status. Running out of memory is an error like others.
+int run_command(const std::function<Status()>& command);
+
+// Writes a message to stderr. Where nobody can read it, it is lost: no reason to end a run.
+void say(std::string_view message);
+
+// The text without what a terminal would act on: control bytes but line ends and tabs become '?'.
+std::string printable(std::string text);
 
 // Writes bytes to stdout; fails where nobody reads or the disk is full.
 Status write_stdout(std::string_view bytes);

@@ -38,7 +38,7 @@ Status make_stories_text(const Options& options) {
 
 Status make_count_text(const Options& options) {
   CLUTCH_RETURN_IF_ERROR(check_bytes(options));
-  if (options.vocab < 0 || options.vocab > kMaxVocab) {
+  if (options.vocab < 2 || options.vocab > 256) {
     return fail("--vocab", fmt::format("{} is outside 2..256", options.vocab), "16 is a good start");
   }
   auto text =
@@ -69,21 +69,34 @@ void add_data(CLI::App& app, int& exit_status) {
   make->require_subcommand(1);
 
   CLI::App* stories = make->add_subcommand("stories", "Simple English stories, byte 0 after each");
-  stories->add_option("--seed", options->seed, "Of the stories")->capture_default_str();
+  stories->add_option("--seed", options->seed, "Of the stories")->capture_default_str()->check(kInteger);
   CLI::App* count = make->add_subcommand("count", "The bytes 0, 1, ..., vocab-1, 0, 1, ...");
-  count->add_option("--vocab", options->vocab, "Where it starts over, 2..256")->capture_default_str();
+  count->add_option("--vocab", options->vocab, "Where it starts over, 2..256")
+      ->capture_default_str()
+      ->check(kInteger);
   for (CLI::App* kind : {stories, count}) {
-    kind->add_option("--bytes", options->bytes, "Size")->capture_default_str();
+    kind->add_option("--bytes", options->bytes, "Size")->capture_default_str()->check(kInteger);
     kind->add_option("-o,--out", options->out, "File to write; stdout without it");
   }
   CLI::App* entropy =
       data->add_subcommand("entropy", "The unigram and bigram entropy of a text, in bits per token");
   entropy->add_option("data", options->data, "Text, in every form that `clutch train` takes")->required();
-  entropy->add_option("--vocab", options->vocab, "Number of tokens")->capture_default_str();
+  entropy->add_option("--vocab", options->vocab, "Number of tokens")->capture_default_str()->check(kInteger);
 
-  stories->callback([options, &exit_status] { exit_status = finish(make_stories_text(*options)); });
-  count->callback([options, &exit_status] { exit_status = finish(make_count_text(*options)); });
-  entropy->callback([options, &exit_status] { exit_status = finish(print_entropy(*options)); });
+  data->footer("clutch data make stories --bytes 1000000 -o stories.txt\nclutch data entropy stories.txt");
+  make->footer(
+      "clutch data make stories --bytes 1000000 -o stories.txt\nclutch data make count --vocab 16 --bytes "
+      "1000 -o count.txt");
+  stories->footer("clutch data make stories --bytes 1000000 --seed 1 -o stories.txt");
+  count->footer("clutch data make count --vocab 16 --bytes 1000 -o count.txt");
+  entropy->footer("clutch data entropy stories.txt");
+
+  stories->callback(
+      [options, &exit_status] { exit_status = run_command([&] { return make_stories_text(*options); }); });
+  count->callback(
+      [options, &exit_status] { exit_status = run_command([&] { return make_count_text(*options); }); });
+  entropy->callback(
+      [options, &exit_status] { exit_status = run_command([&] { return print_entropy(*options); }); });
 }
 
 }  // namespace clutch::cli

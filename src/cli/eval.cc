@@ -28,15 +28,14 @@ Status run(const Options& options) {
   auto corpus = load_corpus(options.data, static_cast<std::uint32_t>(program.vocab));
   if (!corpus.ok()) return corpus.status();
   if (corpus.value().tokens.size() < 2) return fail("--data", "holds a single token", "bring a longer text");
-  auto backend = make_backend(options.backend,
-                              options.threads == 0 ? default_threads() : static_cast<int>(options.threads));
+  auto backend = make_backend(options.backend, options.threads);
   if (!backend.ok()) return backend.status();
   CLUTCH_RETURN_IF_ERROR(backend.value()->supports(program, NoiseShape()));
   CLUTCH_RETURN_IF_ERROR(backend.value()->load(program, NoiseShape(), model.value().weights));
   auto loss = evaluate_text(*backend.value(), corpus.value(), static_cast<std::uint32_t>(options.streams),
                             std::numeric_limits<std::uint64_t>::max());
   if (!loss.ok()) return loss.status();
-  fmt::print(stderr, "{} tokens predicted on {}\n", loss.value().tokens, backend.value()->name());
+  say(fmt::format("{} tokens predicted on {}\n", loss.value().tokens, backend.value()->name()));
   return write_stdout(fmt::format("{:.4f} bits/{}\n", loss.value().bits_per_token(),
                                   program.vocab == 256 ? "byte" : "token"));
 }
@@ -46,17 +45,21 @@ Status run(const Options& options) {
 void add_eval(CLI::App& app, int& exit_status) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("eval", "Measure how well a model predicts a text");
+  command->footer("clutch eval -m run --data held-out.txt");
   command->add_option("-m,--model", options->model, "Run folder, checkpoint or imported .safetensors")
-      ->required();
+      ->required()
+      ->check(kNotEmpty);
   command->add_option("--data", options->data, "Text, in every form that `clutch train` takes")->required();
   command
       ->add_option("--streams", options->streams,
                    "Parts of the text read side by side, each from a fresh state; 1 reads it in one piece")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(kInteger);
   command->add_option("-t,--threads", options->threads, "Threads; 0 for every processor")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(kInteger);
   command->add_option("--backend", options->backend, "Where to compute")->capture_default_str();
-  command->callback([options, &exit_status] { exit_status = finish(run(*options)); });
+  command->callback([options, &exit_status] { exit_status = run_command([&] { return run(*options); }); });
 }
 
 }  // namespace clutch::cli

@@ -53,14 +53,6 @@ Result<Sampling> parse_sampling(const Options& options) {
 }
 
 // A terminal must not act on control bytes that a model makes up.
-std::string printable(std::string text) {
-  for (char& byte : text) {
-    const auto code = static_cast<unsigned char>(byte);
-    if ((code < 32 && byte != '\n' && byte != '\t') || code == 127) byte = '?';
-  }
-  return text;
-}
-
 Status write(const std::string& text) {
   return write_stdout(isatty(STDOUT_FILENO) != 0 ? printable(text) : text);
 }
@@ -75,11 +67,17 @@ Result<std::vector<std::uint16_t>> read_prompt(const Options& options, std::int6
     shown += text.value();
   }
   auto tokens = parse_prompt(shown, vocab, options.prompt_file.empty() ? "--prompt" : options.prompt_file);
-  if (tokens.ok() && tokens.value().empty()) tokens.value().push_back(0);
+  if (!tokens.ok()) return tokens;
+  shown.clear();
+  for (const std::uint16_t token : tokens.value()) shown += render_token(token, vocab);
+  if (tokens.value().empty()) tokens.value().push_back(0);
   return tokens;
 }
 
 Status run(const Options& options) {
+  if (options.predict < -1) {
+    return fail("--predict", std::to_string(options.predict) + " is below -1", "-1 is for no limit");
+  }
   auto sampling = parse_sampling(options);
   if (!sampling.ok()) return sampling.status();
   auto model = load_model(options.model);
@@ -88,7 +86,7 @@ Status run(const Options& options) {
   std::string shown;
   auto prompt = read_prompt(options, program.vocab, shown);
   if (!prompt.ok()) return prompt.status();
-  auto backend = make_backend(options.backend, static_cast<int>(options.threads));
+  auto backend = make_backend(options.backend, options.threads);
   if (!backend.ok()) return backend.status();
   CLUTCH_RETURN_IF_ERROR(backend.value()->supports(program, NoiseShape()));
   CLUTCH_RETURN_IF_ERROR(backend.value()->load(program, NoiseShape(), model.value().weights));
@@ -112,26 +110,31 @@ Status run(const Options& options) {
 void add_generate(CLI::App& app, int& exit_status) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("generate", "Let a model write");
-  command->footer("The same model, prompt, seed and settings give the same text on every backend.");
+  command->footer(
+      "clutch generate -m run -p \"Once\" -n 200 --temp 0.7\n"
+      "The same model, prompt, seed and settings give the same text on every backend.");
   command->add_option("-m,--model", options->model, "Run folder, checkpoint or imported .safetensors")
-      ->required();
+      ->required()
+      ->check(kNotEmpty);
   command->add_option("-p,--prompt", options->prompt, "Text to continue; empty starts a document");
   command->add_option("-f,--file", options->prompt_file, "Read the prompt from a file");
   command->add_option("-n,--predict", options->predict, "Tokens to write at most; -1 for no limit")
-      ->capture_default_str();
-  command->add_option("-s,--seed", options->seed, "Of the choices")->capture_default_str();
-  command->add_option("-t,--threads", options->threads, "Threads")->capture_default_str();
+      ->capture_default_str()
+      ->check(kInteger);
+  command->add_option("-s,--seed", options->seed, "Of the choices")->capture_default_str()->check(kInteger);
+  command->add_option("-t,--threads", options->threads, "Threads")->capture_default_str()->check(kInteger);
   command->add_option("--temp", options->temperature, "Temperature; 0 always takes the likeliest")
       ->capture_default_str();
   command->add_option("--top-k", options->top_k, "Keep the likeliest so many; 0 keeps all")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(kInteger);
   command->add_option("--top-p", options->top_p, "Keep the likeliest that make up this share")
       ->capture_default_str();
   command->add_option("--min-p", options->min_p, "Drop what is less likely than this share of the likeliest")
       ->capture_default_str();
   command->add_flag("--ignore-eos", options->ignore_end, "Write on after the end of a document (byte 0)");
   command->add_option("--backend", options->backend, "Where to compute")->capture_default_str();
-  command->callback([options, &exit_status] { exit_status = finish(run(*options)); });
+  command->callback([options, &exit_status] { exit_status = run_command([&] { return run(*options); }); });
 }
 
 }  // namespace clutch::cli

@@ -69,9 +69,10 @@ void add_info(CLI::App& app, int& exit_status) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("info", "Show versions, this machine's backends, or a model's program");
+  command->footer("clutch info\nclutch info -m run");
   command->add_option("-m,--model", options->model, "Print this model's program and digest instead");
   command->add_flag("--ops", options->ops, "Print the list of ops as docs/OPS.md has it");
-  command->callback([options, &exit_status] { exit_status = finish(run(*options)); });
+  command->callback([options, &exit_status] { exit_status = run_command([&] { return run(*options); }); });
 }
 
 }  // namespace clutch::cli

@@ -1,17 +1,55 @@
 // clutch: the program. Parses the command line and hands over to a command.
+#include <algorithm>
+#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <new>
 
 #include "cli/commands.h"
 #include "exact/version.h"
 
 namespace clutch::cli {
 
+const CLI::Validator kInteger(
+    [](std::string& text) -> std::string {
+      std::int64_t value = 0;
+      const char* begin = text.data() + (text.starts_with('+') ? 1 : 0);
+      const auto [end, error] = std::from_chars(begin, text.data() + text.size(), value);
+      const bool whole = error == std::errc() && end == text.data() + text.size();
+      return whole ? "" : "'" + text + "' is not an integer of 64 bits";
+    },
+    "");
+
+const CLI::Validator kNotEmpty(
+    [](std::string& text) -> std::string { return text.empty() ? "must not be empty" : ""; }, "");
+
 int finish(const Status& status) {
   if (status.ok()) return 0;
   std::fprintf(stderr, "error: %s\n", status.message().c_str());
   return 1;
+}
+
+int run_command(const std::function<Status()>& command) {
+  try {
+    return finish(command());
+  } catch (const std::bad_alloc&) {
+    return finish(
+        fail("memory", "there is not enough of it for this", "choose a smaller model, population or text"));
+  }
+}
+
+void say(std::string_view message) {
+  std::fwrite(message.data(), 1, message.size(), stderr);
+  std::fflush(stderr);
+}
+
+std::string printable(std::string text) {
+  for (char& byte : text) {
+    const auto code = static_cast<unsigned char>(byte);
+    if ((code < 32 && byte != '\n' && byte != '\t') || code == 127) byte = '?';
+  }
+  return text;
 }
 
 Status write_stdout(std::string_view bytes) {
@@ -46,8 +84,16 @@ int run(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    std::fprintf(stderr, "error: %s\nRun `clutch %s--help` for what there is.\n", error.what(),
-                 argc > 1 && argv[1][0] != '-' ? (std::string(argv[1]) + " ").c_str() : "");
+    const auto unknown = app.remaining(true);
+    // CLI11 names leftovers from the last to the first; a flag explains the words after it.
+    const auto flag = std::find_if(unknown.begin(), unknown.end(),
+                                   [](const std::string& word) { return word.starts_with('-'); });
+    const std::string what = unknown.empty()         ? error.what()
+                             : flag != unknown.end() ? "'" + *flag + "' is not known here"
+                                                     : "'" + unknown.back() + "' is not known here";
+    const bool command = argc > 1 && argv[1][0] != '-' && unknown.empty();
+    say("error: " + what + "\nRun `clutch " + (command ? std::string(argv[1]) + " " : "") +
+        "--help` for what there is.\n");
     return 2;
   }
   return exit_status;

@@ -1,5 +1,6 @@
 // clutch train: learns from text, showing how it goes, and leaves a run folder.
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -39,6 +40,11 @@ std::string format_count(double count) {
   return fmt::format("{:.0f}", count);
 }
 
+std::size_t terminal_width() {
+  winsize size{};
+  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col - 1u : 79u;
+}
+
 // One line that rewrites itself on a terminal, plain lines elsewhere.
 class Progress : public TrainObserver {
  public:
@@ -68,15 +74,17 @@ class Progress : public TrainObserver {
         format_duration(static_cast<double>(steps_ - report.step) / per_second));
     if (keep) line += fmt::format("  digest {:016x}", report.digest);
     if (report.valid_bits_per_byte) line += fmt::format("  held-out {:.4f}", *report.valid_bits_per_byte);
+    if (terminal_ && !keep)
+      line = line.substr(0, terminal_width());  // a line that wraps cannot rewrite itself
     if (terminal_)
-      fmt::print(stderr, "\r\x1b[K{}{}", line, keep ? "\n" : "");
+      say(fmt::format("\r\x1b[K{}{}", line, keep ? "\n" : ""));
     else
-      fmt::print(stderr, "{}\n", line);
-    std::fflush(stderr);
+      say(fmt::format("{}\n", line));
   }
 
   void on_sample(std::uint64_t step, const std::string& text) override {
-    fmt::print(stderr, "{}--- at step {} it writes:\n{}\n---\n", terminal_ ? "\r\x1b[K" : "", step, text);
+    say(fmt::format("{}--- at step {} it writes:\n{}\n---\n", terminal_ ? "\r\x1b[K" : "", step,
+                    terminal_ ? printable(text) : text));
   }
 
   void on_checkpoint(std::uint64_t) override {}
@@ -139,27 +147,30 @@ Result<std::unique_ptr<Trainer>> make_trainer(const Options& options) {
 }
 
 Status run(const Options& options) {
+  if (options.log_every < 0) {
+    return fail("--log-every", fmt::format("{} is below 0", options.log_every), "0 is for every few seconds");
+  }
   auto made = make_trainer(options);
   if (!made.ok()) return made.status();
   Trainer& trainer = *made.value();
   const std::string& folder = options.resume.empty() ? options.out : options.resume;
-  fmt::print(stderr,
-             "{}: {} parameters; {} tokens to train on, {} held out; {} with {} members; run folder {}\n",
-             trainer.config().arch, format_count(static_cast<double>(trainer.program().parameters())),
-             format_count(static_cast<double>(trainer.corpus().tokens.size())),
-             format_count(static_cast<double>(trainer.held_out().tokens.size())), trainer.backend().name(),
-             trainer.config().population, folder);
-  if (!options.resume.empty()) fmt::print(stderr, "going on from step {}\n", trainer.step());
+  say(fmt::format(
+      "{}: {} parameters; {} tokens to train on, {} held out; {} with {} members; run folder {}\n",
+      trainer.config().arch, format_count(static_cast<double>(trainer.program().parameters())),
+      format_count(static_cast<double>(trainer.corpus().tokens.size())),
+      format_count(static_cast<double>(trainer.held_out().tokens.size())), trainer.backend().name(),
+      trainer.config().population, folder));
+  if (!options.resume.empty()) say(fmt::format("going on from step {}\n", trainer.step()));
 
   std::signal(SIGINT, on_interrupt);
   std::signal(SIGTERM, on_interrupt);
   Progress progress(trainer, options.log_every);
   CLUTCH_RETURN_IF_ERROR(trainer.train(progress, stop_requested));
   if (trainer.step() < static_cast<std::uint64_t>(trainer.config().steps)) {
-    fmt::print(stderr, "\nstopped and saved at step {}; go on with: clutch train --resume {}\n",
-               trainer.step(), folder);
+    say(fmt::format("\nstopped and saved at step {}; go on with: clutch train --resume {}\n", trainer.step(),
+                    folder));
   } else {
-    fmt::print(stderr, "done and saved; let it write with: clutch generate -m {}\n", folder);
+    say(fmt::format("done and saved; let it write with: clutch generate -m {}\n", folder));
   }
   return {};
 }
@@ -174,13 +185,21 @@ void add_train(CLI::App& app, int& exit_status) {
       "To go on:    clutch train --resume run --steps 5000\n"
       "Like before: clutch train --config run/config.json --seed 2 --out run2\n"
       "Ctrl-C finishes the step, saves, and says how to go on.");
-  command->add_option("-o,--out", options->out, "Run folder to make")->capture_default_str();
-  command->add_option("--resume", options->resume,
-                      "Run folder to go on with, exactly as if it had never stopped");
-  command->add_option("--config", options->config_file,
-                      "Take knobs from this config.json; flags override it");
-  command->add_option("--log-every", options->log_every,
-                      "Print a line every so many steps; 0: every few seconds");
+  CLI::Option* out = command->add_option("-o,--out", options->out, "Run folder to make");
+  out->capture_default_str()->check(kNotEmpty);
+  CLI::Option* config = command->add_option("--config", options->config_file,
+                                            "Take knobs from this config.json; flags override it");
+  config->check(kNotEmpty);
+  command
+      ->add_option("--resume", options->resume,
+                   "Run folder to go on with, exactly as if it had never stopped")
+      ->check(kNotEmpty)
+      ->excludes(out)
+      ->excludes(config);
+  command
+      ->add_option("--log-every", options->log_every,
+                   "Print a line every so many steps; 0: every few seconds")
+      ->check(kInteger);
   std::vector<std::pair<std::string, CLI::Option*>> flags;
   for (const Knob& knob : knobs()) {
     std::visit(
@@ -188,6 +207,7 @@ void add_train(CLI::App& app, int& exit_status) {
           CLI::Option* option =
               command->add_option(std::string("--") + knob.name, options->flags.*field, knob.help);
           option->capture_default_str();
+          if constexpr (std::is_same_v<decltype(field), std::int64_t RunConfig::*>) option->check(kInteger);
           flags.emplace_back(knob.name, option);
         },
         knob.field);
@@ -196,7 +216,7 @@ void add_train(CLI::App& app, int& exit_status) {
     for (const auto& [name, option] : flags) {
       if (option->count() > 0) options->given.insert(name);
     }
-    exit_status = finish(run(*options));
+    exit_status = run_command([&] { return run(*options); });
   });
 }
 

@@ -15,7 +15,7 @@ constexpr std::int64_t kMaxVocab = 65536;
 std::uint32_t exp2_negative(std::uint32_t sixteenths);
 
 // About 2^28 · 2^(-x/2^16), by linear interpolation in kExp2Table; equal to exp2_negative(d) at x = d · 2^12.
-// x up to 2^32 - 1; zero from 28 bits on.
+// x up to 2^32 - 1; 0 from 32 bits on.
 std::uint32_t exp2_negative_q16(std::uint32_t x);
 
 // log2(x) in units of 2^-24, by kLog2Table with linear interpolation; x > 0. The error is below 2^-18.

@@ -11,6 +11,10 @@ Result<Generator> Generator::create(Backend& backend, const Program& program) {
 }
 
 Status Generator::feed(std::span<const std::uint16_t> tokens) {
+  constexpr std::size_t kAtATime = 256;  // bounds the logits, which come for every token
+  for (; tokens.size() > kAtATime; tokens = tokens.subspan(kAtATime)) {
+    CLUTCH_RETURN_IF_ERROR(feed(tokens.first(kAtATime)));
+  }
   if (tokens.empty()) return {};
   std::vector<std::uint16_t> text(tokens.begin(), tokens.end());
   text.push_back(0);  // a target nobody asks about

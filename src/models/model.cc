@@ -172,7 +172,9 @@ Result<Model> to_model(const SafetensorsFile& file, const std::string& file_name
   auto config = ours ? config_from_metadata(file.metadata, file_name) : infer(file, file_name);
   if (!config.ok()) return config.status();
   auto program = build_program(config.value(), NoiseShape());
-  if (!program.ok()) return program.status();
+  if (!program.ok()) {
+    return fail(file_name, "holds no possible model: " + program.status().message(), "use another file");
+  }
   Model model{config.value(), std::move(program).value(), {}};
   for (const TensorSpec& spec : model.program.tensors) {
     const auto found = std::find_if(file.tensors.begin(), file.tensors.end(),
@@ -183,6 +185,14 @@ Result<Model> to_model(const SafetensorsFile& file, const std::string& file_name
     auto values = slice(*found, spec, layers_of(model.program, spec.name), file_name);
     if (!values.ok()) return values.status();
     model.weights.push_back(std::move(values).value());
+  }
+  const auto saved = file.metadata.find("weights_digest");
+  const std::string actual = fmt::format("{:016x}", digest(model.program, model.weights));
+  if (saved != file.metadata.end() && saved->second != actual) {
+    return fail(
+        file_name,
+        fmt::format("its weights have digest {}, not the {} they were saved with", actual, saved->second),
+        "the file is damaged; copy it again, or remove it to go on from the checkpoint before");
   }
   return model;
 }

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "exact/loss.h"
 #include "exact/noise.h"
 #include "program/print.h"
@@ -66,8 +68,12 @@ class Verifier {
                          tensor.cols <= kMaxWidth && tensor.size() <= kMaxTensorSize;
       const bool shaped =
           tensor.kind == TensorKind::kMatrix || (tensor.kind == TensorKind::kVector && tensor.cols == 1);
-      if (!sized || !shaped) {
-        return fail(tensor.label(), fmt::format("impossible shape [{}][{}]", tensor.rows, tensor.cols),
+      const bool starts =
+          tensor.initial == TensorSpec::kNoise || exact::absolute(tensor.initial) <= exact::kClip;
+      if (!sized || !shaped || !starts) {
+        return fail(tensor.label(),
+                    starts ? fmt::format("impossible shape [{}][{}]", tensor.rows, tensor.cols)
+                           : fmt::format("starts as {}, outside [-127, 127]", tensor.initial),
                     "choose a width of at least 1 (--dim)");
       }
     }
@@ -83,6 +89,12 @@ class Verifier {
     }
     for (const State& state : program_.states) {
       if (!is_slot(state.read)) return fail(program_.name, "a state reads no slot", "give it one");
+      const auto shared = std::count_if(program_.states.begin(), program_.states.end(),
+                                        [&](const State& other) { return other.read == state.read; });
+      if (shared != 1) {
+        return fail("state " + program_.slots[state.read].name, "shares its slot with another",
+                    "give each its own");
+      }
     }
     return {};
   }

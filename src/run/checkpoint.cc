@@ -1,6 +1,7 @@
 #include "run/checkpoint.h"
 
 #include <fmt/format.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <charconv>
@@ -20,13 +21,22 @@ constexpr std::uint64_t kMaxConfigBytes = 1 << 20, kMaxMetricsBytes = std::uint6
 
 std::string checkpoints_path(const std::string& run) { return run + "/checkpoints"; }
 
+// "step-", eight digits, ".safetensors".
+bool is_checkpoint_name(const std::string& name) {
+  constexpr std::string_view kPrefix = "step-", kSuffix = ".safetensors";
+  if (name.size() != kPrefix.size() + 8 + kSuffix.size()) return false;
+  const auto digits = name.begin() + static_cast<std::ptrdiff_t>(kPrefix.size());
+  return name.starts_with(kPrefix) && name.ends_with(kSuffix) &&
+         std::all_of(digits, digits + 8, [](char c) { return c >= '0' && c <= '9'; });
+}
+
 // Paths of finished checkpoints, oldest first: their names sort by step.
 std::vector<std::string> list_checkpoints(const std::string& run) {
   std::vector<std::string> paths;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(checkpoints_path(run), error)) {
     const std::string name = entry.path().filename().string();
-    if (name.starts_with("step-") && name.ends_with(".safetensors")) paths.push_back(entry.path().string());
+    if (is_checkpoint_name(name)) paths.push_back(entry.path().string());
   }
   std::sort(paths.begin(), paths.end());
   return paths;
@@ -43,6 +53,11 @@ Result<std::uint64_t> metadata_number(const SafetensorsFile& file, const char* k
   return fail(name, fmt::format("its metadata hold no number '{}'", key), "it is no checkpoint of a run");
 }
 
+// Of member states: XXH3, 64 bits.
+std::string states_digest(const std::vector<std::int8_t>& states) {
+  return fmt::format("{:016x}", XXH3_64bits(states.data(), states.size()));
+}
+
 Status make_folder(const std::string& path) {
   std::error_code error;
   fs::create_directories(path, error);
@@ -57,12 +72,15 @@ std::string metrics_path(const std::string& run) { return run + "/metrics.jsonl"
 
 Status create_run(const std::string& run, const RunConfig& config) {
   std::error_code error;
-  if (fs::exists(run, error) && (!fs::is_directory(run, error) || !fs::is_empty(run, error))) {
+  const bool existed = fs::exists(run, error);
+  if (existed && (!fs::is_directory(run, error) || !fs::is_empty(run, error))) {
     return fail(run, "exists already",
                 fmt::format("choose another --out, or go on with: clutch train --resume {}", run));
   }
   CLUTCH_RETURN_IF_ERROR(make_folder(run));
-  return write_config(run, config);
+  const Status written = write_config(run, config);
+  if (!written.ok() && !existed) fs::remove(run, error);  // a folder with anything in it stays
+  return written;
 }
 
 Status write_config(const std::string& run, const RunConfig& config) {
@@ -82,6 +100,7 @@ Status write_checkpoint(const std::string& run, const Program& program, const Ch
   file.metadata["step"] = std::to_string(checkpoint.step);
   file.metadata["seconds"] = fmt::format("{:.3f}", checkpoint.seconds);
   file.metadata["corpus_digest"] = checkpoint.corpus_digest;
+  file.metadata["states_digest"] = states_digest(checkpoint.states);
   file.metadata["weights_digest"] = fmt::format("{:016x}", digest(program, checkpoint.weights));
   CLUTCH_RETURN_IF_ERROR(make_folder(checkpoints_path(run)));
   CLUTCH_RETURN_IF_ERROR(write_safetensors(
@@ -112,15 +131,15 @@ Result<Checkpoint> read_last_checkpoint(const std::string& run) {
                         .weights = std::move(model.value().weights),
                         .states = {}};
   checkpoint.seconds = std::atof(file.value().metadata["seconds"].c_str());
-  const std::string saved = file.value().metadata["weights_digest"];
-  const std::string actual = fmt::format("{:016x}", digest(model.value().program, checkpoint.weights));
-  if (saved != actual) {
-    return fail(path.value(),
-                fmt::format("its weights have digest {}, not the {} they were saved with", actual, saved),
-                "the file is damaged; remove it to go on from the checkpoint before");
-  }
   for (Tensor& tensor : file.value().tensors) {
     if (tensor.name == kStates) checkpoint.states = std::move(tensor.data);
+  }
+  if (!file.value().metadata.contains("weights_digest")) {
+    return fail(path.value(), "its metadata hold no 'weights_digest'", "it is no checkpoint of a run");
+  }
+  if (file.value().metadata["states_digest"] != states_digest(checkpoint.states)) {
+    return fail(path.value(), "its member states are not those it was saved with",
+                "the file is damaged; remove it to go on from the checkpoint before");
   }
   return checkpoint;
 }
@@ -142,6 +161,17 @@ Result<Model> load_model(const std::string& path) {
   auto file = read_safetensors(name.value());
   if (!file.ok()) return file.status();
   return to_model(file.value(), name.value());
+}
+
+void remove_temporaries(const std::string& run) {
+  for (const std::string& folder : {run, checkpoints_path(run)}) {
+    std::error_code error;
+    std::vector<fs::path> stale;
+    for (const auto& entry : fs::directory_iterator(folder, error)) {
+      if (entry.path().filename().string().find(".tmp-") != std::string::npos) stale.push_back(entry.path());
+    }
+    for (const fs::path& path : stale) fs::remove(path, error);
+  }
 }
 
 Status cut_metrics(const std::string& run, std::uint64_t step) {

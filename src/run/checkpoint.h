@@ -47,6 +47,9 @@ Result<std::string> model_file(const std::string& path);
 // model_file, read.
 Result<Model> load_model(const std::string& path);
 
+// Removes what a killed process left half written in the run folder.
+void remove_temporaries(const std::string& run);
+
 // Drops the lines of metrics.jsonl after `step`, and a last line that was cut short: what a resume does
 // again.
 Status cut_metrics(const std::string& run, std::uint64_t step);

@@ -44,6 +44,27 @@ Status set_member(RunConfig& config, const Knob& knob, const Json& value, const 
   return {};
 }
 
+// Names that JSON cannot hold would be lost on the way to config.json and back.
+Status check_texts(const RunConfig& config) {
+  const auto check_text = [](const Knob& knob, const std::string& value) -> Status {
+    try {
+      (void)Json(value).dump();
+    } catch (const nlohmann::json::exception&) {
+      return fail(std::string("--") + knob.name, fmt::format("'{}' is not UTF-8", value), "rename the file");
+    }
+    return {};
+  };
+  for (const Knob& knob : knobs()) {
+    if (const auto* text = std::get_if<std::string RunConfig::*>(&knob.field)) {
+      CLUTCH_RETURN_IF_ERROR(check_text(knob, config.**text));
+    }
+    if (const auto* list = std::get_if<std::vector<std::string> RunConfig::*>(&knob.field)) {
+      for (const std::string& one : config.**list) CLUTCH_RETURN_IF_ERROR(check_text(knob, one));
+    }
+  }
+  return {};
+}
+
 // alpha > 1 is shorthand for a schedule: 1 / ((2^alpha - 1) · step / 1000 + 1).
 Status resolve_alpha(RunConfig& config) {
   constexpr std::uint64_t kOne = std::uint64_t{1} << 30;
@@ -163,9 +184,11 @@ Population population(const RunConfig& config) {
 }
 
 Status resolve(RunConfig& config) {
+  CLUTCH_RETURN_IF_ERROR(check_texts(config));
   if (config.data.empty())
     return fail("--data", "no text was given", "name a text file, a folder, or - for standard input");
-  const std::int64_t kMost = std::int64_t{1} << 31;
+  const std::int64_t kMost = std::int64_t{1} << 31,
+                     kMaxSteps = 99'999'999;  // a checkpoint's name has eight digits
   CLUTCH_RETURN_IF_ERROR(
       check_range("--population", config.population, 2, kMaxPopulation, "it is an even number"));
   CLUTCH_RETURN_IF_ERROR(
@@ -176,7 +199,7 @@ Status resolve(RunConfig& config) {
       check_range("--sigma-shift", config.sigma_shift, 0, kMaxSigmaShift, "4 is a usual value"));
   CLUTCH_RETURN_IF_ERROR(
       check_range("--tokens-per-update", config.tokens_per_update, 1, 1 << 20, "100 is the default"));
-  CLUTCH_RETURN_IF_ERROR(check_range("--steps", config.steps, 0, kMost, "choose a number in that range"));
+  CLUTCH_RETURN_IF_ERROR(check_range("--steps", config.steps, 0, kMaxSteps, "choose a number in that range"));
   CLUTCH_RETURN_IF_ERROR(check_range("--validate-every", config.validate_every, 0, kMost, "0 is for never"));
   CLUTCH_RETURN_IF_ERROR(
       check_range("--valid-tokens", config.valid_tokens, 1, kMost, "131072 is the default"));
@@ -196,6 +219,12 @@ Status resolve(RunConfig& config) {
   if (fraction.value() >= 1u << 30) {
     return fail("--valid-fraction", fmt::format("{} is not below 1", config.valid_fraction),
                 "0.05 is the default");
+  }
+  const std::uint32_t permille = valid_permille(config);
+  if ((fraction.value() > 0 && permille == 0) || permille == 1000) {
+    return fail("--valid-fraction",
+                fmt::format("{} is no whole number of thousandths in 1..999", config.valid_fraction),
+                "0.05 is the default, 0 holds nothing out");
   }
   return resolve_alpha(config);
 }

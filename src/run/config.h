@@ -26,10 +26,10 @@ struct RunConfig {
   std::string arch = "egg";
   std::int64_t dim = 64, layers = 1, vocab = 256;
   std::string dialect = "nano-egg", activation = "none";
-  std::int64_t population = 1024, group_size = 2, noise_reuse = 1, rank = 1, sigma_shift = 4;
+  std::int64_t population = 1024, group_size = 2, noise_reuse = 1, rank = 1, sigma_shift = 3;
   std::int64_t tokens_per_update = 100;
   std::string alpha = "0.5", alpha_decay = "0.002";
-  std::string fitness = "sign";
+  std::string fitness = "scaled";
   std::int64_t seed = 0, steps = 1000;
 
   std::int64_t validate_every = 100, valid_tokens = 131072, sample_every = 0;

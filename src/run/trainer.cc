@@ -37,8 +37,7 @@ Result<std::unique_ptr<Trainer>> Trainer::prepare(RunConfig config) {
   trainer->population_ = population(config);
   trainer->alpha_ = alpha_schedule(config);
   trainer->fitness_ = *fitness_shape(config.fitness);
-  const int threads = config.threads == 0 ? default_threads() : static_cast<int>(config.threads);
-  auto backend = make_backend(config.backend, threads);
+  auto backend = make_backend(config.backend, config.threads);
   if (!backend.ok()) return backend.status();
   trainer->backend_ = std::move(backend).value();
   CLUTCH_RETURN_IF_ERROR(trainer->load_text());
@@ -82,10 +81,18 @@ Result<std::unique_ptr<Trainer>> Trainer::resume(const std::string& run, RunConf
                               digest_text(trainer.train_.digest), run, checkpoint.corpus_digest),
                   "restore the text as it was, or start a new run with --init " + run);
     }
+    if (to_metadata(checkpoint.model_config) != to_metadata(clutch::model_config(trainer.config_))) {
+      return fail(config_path(run), "describes another model than the last checkpoint holds",
+                  "restore config.json as it was");
+    }
     trainer.step_ = trainer.saved_step_ = checkpoint.step;
     trainer.seconds_ = checkpoint.seconds;
+  } else if (!trainer.config_.init.empty()) {
+    return fail(run, "was started from --init and stopped before its first checkpoint",
+                "remove it and start it anew");
   }
   CLUTCH_RETURN_IF_ERROR(trainer.load_model(checkpoint.weights, checkpoint.states));
+  remove_temporaries(run);
   CLUTCH_RETURN_IF_ERROR(cut_metrics(run, trainer.step_));
   CLUTCH_RETURN_IF_ERROR(write_config(run, trainer.config_));
   return prepared;
@@ -107,6 +114,13 @@ Status Trainer::load_text() {
     if (valid_.tokens.size() < 2) return fail("--valid", "holds a single token", "hold out more text");
     train_ = std::move(corpus).value();
   } else if (const std::uint32_t permille = valid_permille(config_); permille > 0) {
+    const std::size_t tokens = corpus.value().tokens.size();
+    if (tokens * permille / 1000 < 2) {
+      return fail("--valid-fraction",
+                  fmt::format("{} of the {} tokens of --data hold out nothing to measure",
+                              config_.valid_fraction, tokens),
+                  "bring more text, or pass --valid FILE or --valid-fraction 0");
+    }
     auto split = split_tail(std::move(corpus).value(), permille, 2);
     if (!split.ok()) return split.status();
     train_ = std::move(split.value().train);
@@ -135,7 +149,7 @@ Status Trainer::load_model(const Weights& weights, const std::vector<std::int8_t
   auto made = backend_->new_states(population_.size);
   if (!made.ok()) return made.status();
   states_ = std::move(made).value();
-  if (states.empty()) return {};
+  if (states.empty() && step_ == 0) return {};
   const std::size_t wanted = population_.size * static_cast<std::size_t>(program_.state_width());
   if (states.size() != wanted || std::find(states.begin(), states.end(), std::int8_t{-128}) != states.end()) {
     return fail(

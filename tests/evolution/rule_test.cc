@@ -1,0 +1,122 @@
+// The rule that moves weights: the alpha schedule against rationals, the threshold against real arithmetic,
+// and the share of weights that an update by the reference backend moves.
+#include "evolution/rule.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "backend/select.h"
+#include "exact/arithmetic.h"
+#include "models/model.h"
+
+namespace clutch {
+namespace {
+
+constexpr std::uint32_t kOne = 1u << 30;
+
+TEST(AlphaSchedule, IsTheRationalRoundedDown) {
+  for (const std::uint32_t start : {1u, 2u, 12345u, kOne / 3, kOne / 2, kOne}) {
+    for (const std::uint64_t decay : {0ULL, 1ULL, 2147483ULL, 1ULL << 29, (1ULL << 30) - 1}) {
+      std::uint32_t before = kOne;
+      for (const std::uint64_t step :
+           {0ULL, 1ULL, 2ULL, 3ULL, 10ULL, 999ULL, 1000000ULL, 1ULL << 31, (1ULL << 32) - 1}) {
+        const std::uint32_t alpha = AlphaSchedule{start, decay}.at(step);
+        const auto wide = static_cast<unsigned __int128>(start) * kOne;
+        const auto divisor = static_cast<unsigned __int128>(decay) * step + kOne;
+        const auto expected = std::max<std::uint64_t>(1, static_cast<std::uint64_t>(wide / divisor));
+        ASSERT_EQ(alpha, expected) << start << " " << decay << " " << step;
+        ASSERT_LE(alpha, before) << "it never rises";
+        before = alpha;
+      }
+    }
+  }
+  EXPECT_EQ((AlphaSchedule{kOne / 2, kOne / 2}.at(2)), kOne / 4);
+  EXPECT_EQ((AlphaSchedule{kOne / 2, 0}.at(1u << 31)), kOne / 2);
+}
+
+long double real_quantile(long double alpha) {
+  long double low = 0, high = 8;
+  for (int i = 0; i < 70; ++i) {
+    const long double middle = (low + high) / 2;
+    (std::erfc(middle / std::sqrt(2.0L)) > alpha ? low : high) = middle;
+  }
+  return low;
+}
+
+// z has an error of 2^-11, the root one of 1/256 of a deviation, the product one of 1.
+TEST(VoteThreshold, IsNearTheRealOne) {
+  std::mt19937_64 random(2);
+  for (const int pairs : {1, 2, 3, 31, 1000}) {
+    for (const int most : {1, 127}) {
+      std::vector<std::int8_t> fitness(pairs);
+      long double squares = 0;
+      for (auto& f : fitness) {
+        f = static_cast<std::int8_t>(static_cast<int>(random() % (2 * most + 1)) - most);
+        squares += f * f;
+      }
+      for (const int rank : {1, 2, 9, 64}) {
+        for (const std::uint32_t alpha : {1000u, 1u << 20, kOne / 10, kOne / 2, kOne * 9 / 10, kOne}) {
+          const long double z = real_quantile(alpha * 0x1p-30L), deviation = 256 * std::sqrt(squares * rank);
+          const auto threshold = static_cast<long double>(vote_threshold(alpha, fitness, rank));
+          ASSERT_LT(std::fabs(threshold - z * deviation), 0x1p-11L * deviation + z + 2)
+              << pairs << " pairs, fitness up to " << most << ", rank " << rank << ", alpha " << alpha;
+        }
+      }
+    }
+  }
+}
+
+TEST(VoteThreshold, Ends) {
+  const std::vector<std::int8_t> ones(100, 1), none(100, 0), extreme(1 << 20, 127);
+  EXPECT_EQ(vote_threshold(kOne, ones, 1), 0) << "alpha 1 moves all that have any vote";
+  EXPECT_EQ(vote_threshold(1000, none, 64), 0);
+  EXPECT_EQ(vote_threshold(1, ones, 1), 5 * 256 * 10) << "at most five deviations";
+  EXPECT_EQ(vote_threshold(1, extreme, 64), 5LL * 256 * 127 * 1024 * 8) << "no overflow";
+  EXPECT_EQ(vote_threshold(kOne / 2, ones, 1), 44205LL * 2560 >> 16);  // z of clutch2.py
+}
+
+// Fitness by chance, with ties: the share of elements that move is near alpha. Votes of 64 pairs are not
+// quite normal: products of two factors have a heavy tail, which at alpha 0.02 is worth up to a tenth more.
+TEST(VoteThreshold, LetsAboutAShareAlphaMove) {
+  const Program program = build_program({.dim = 48, .layers = 1, .vocab = 60}, {}).value();
+  Weights weights;
+  for (const TensorSpec& tensor : program.tensors) weights.emplace_back(tensor.size());
+  std::mt19937_64 random(11);
+  for (const int rank : {1, 4}) {
+    for (const int most : {1, 127}) {
+      for (const double alpha : {0.02, 0.2, 0.5, 0.9}) {
+        std::uint64_t moved = 0, elements = 0;
+        for (std::uint32_t epoch = 0; epoch < 4; ++epoch) {
+          auto backend = make_backend("reference", 1).value();
+          ASSERT_TRUE(backend->load(program, {.rank = rank}, weights).ok());
+          std::vector<std::int8_t> fitness(64);
+          for (auto& f : fitness)
+            f = static_cast<std::int8_t>(static_cast<int>(random() % (2 * most + 1)) - most);
+          const auto alpha_q30 = static_cast<std::uint32_t>(alpha * kOne);
+          const std::int64_t threshold = vote_threshold(alpha_q30, fitness, rank);
+          ASSERT_TRUE(backend
+                          ->update({.noise = {.seed = 4, .epoch = epoch},
+                                    .fitness = fitness,
+                                    .matrix_threshold = threshold,
+                                    .vector_threshold = vote_threshold(alpha_q30, fitness, 1)})
+                          .ok());
+          Weights after;
+          ASSERT_TRUE(backend->read_weights(after).ok());
+          for (std::size_t t = 0; t < after.size(); ++t) {
+            elements += after[t].size();
+            for (const std::int8_t w : after[t]) moved += w != 0;
+          }
+        }
+        const double share = static_cast<double>(moved) / static_cast<double>(elements);
+        EXPECT_NEAR(share, alpha, alpha * (alpha < 0.1 ? 0.12 : 0.025))
+            << "rank " << rank << ", fitness up to " << most;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace clutch

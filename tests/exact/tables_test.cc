@@ -1,0 +1,31 @@
+// Every entry of the three tables against long double.
+#include "exact/tables.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace clutch::exact {
+namespace {
+
+TEST(Tables, Exp2IsTheNearestInteger) {
+  ASSERT_EQ(std::size(kExp2Table), 17u);
+  for (int j = 0; j <= 16; ++j) EXPECT_EQ(kExp2Table[j], std::llroundl(std::exp2(28 - j / 16.0L))) << j;
+}
+
+TEST(Tables, Log2IsTheNearestInteger) {
+  ASSERT_EQ(std::size(kLog2Table), 257u);
+  for (int i = 0; i <= 256; ++i) {
+    EXPECT_EQ(kLog2Table[i], std::llroundl(0x1p24L * std::log2(1 + i / 256.0L))) << i;
+  }
+}
+
+TEST(Tables, TwoSidedTailIsTheNearestInteger) {
+  ASSERT_EQ(std::size(kTwoSidedTailTable), 321u);
+  for (int i = 0; i <= 320; ++i) {
+    EXPECT_EQ(kTwoSidedTailTable[i], std::llroundl(0x1p32L * std::erfc(i / 64.0L / std::sqrt(2.0L)))) << i;
+  }
+}
+
+}  // namespace
+}  // namespace clutch::exact
