@@ -38,8 +38,6 @@ std::vector<Row> rows() {
   return list;
 }
 
-constexpr std::int64_t kMaxThreads = 1024;
-
 // The processors that the container's quota amounts to; 0 where there is none. Of nested groups the smallest
 // counts.
 int container_quota() {
@@ -77,9 +75,9 @@ std::vector<BackendEntry> list_backends() {
   return entries;
 }
 
-Result<std::unique_ptr<Backend>> make_backend(const std::string& name, const Threads& threads) {
-  if (threads.count < 0 || threads.count > kMaxThreads) {
-    return fail("--threads", fmt::format("{} is outside 0..{}", threads.count, kMaxThreads),
+Result<std::unique_ptr<Backend>> make_backend(const std::string& name, std::int64_t threads, bool pinned) {
+  if (threads < 0 || threads > 1024) {
+    return fail("--threads", fmt::format("{} is outside 0..1024", threads),
                 "0 is for every processor this process may use");
   }
   std::string present, unavailable;
@@ -98,7 +96,7 @@ Result<std::unique_ptr<Backend>> make_backend(const std::string& name, const Thr
   }
   if (chosen == nullptr)
     return fail("--backend", fmt::format("'{}' is unknown", name), "choose from: " + present);
-  return chosen->make(chosen->member, {threads.count == 0 ? default_threads() : threads.count, threads.pinned});
+  return chosen->make(chosen->member, {threads == 0 ? default_threads() : static_cast<int>(threads), pinned});
 }
 
 int threads_of_quota(const std::string& cpu_max) {

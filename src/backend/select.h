@@ -21,8 +21,10 @@ struct BackendEntry {
 std::vector<BackendEntry> list_backends();
 
 // `name` is one of the list, or a family ("cpu") for its fastest member. Forced means forced: an unknown or
-// unavailable name fails, listing what there is. Threads 1..1024, or 0 for default_threads().
-Result<std::unique_ptr<Backend>> make_backend(const std::string& name, const Threads& threads);
+// unavailable name fails, listing what there is. threads 1..1024, or 0 for default_threads(); pinned keeps
+// each worker thread on its own processor.
+Result<std::unique_ptr<Backend>> make_backend(const std::string& name, std::int64_t threads,
+                                              bool pinned = false);
 
 // Processors this process may use: those of its affinity mask, no more than its container's quota.
 int default_threads();

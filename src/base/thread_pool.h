@@ -4,7 +4,6 @@
 
 #include <atomic>
 #include <condition_variable>
-#include <cstdint>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -15,9 +14,9 @@ namespace clutch {
 // How many threads, and whether each stays on its own processor of the process's affinity mask. The caller's
 // own thread is never pinned. Converts from a plain count.
 struct Threads {
-  Threads(std::int64_t the_count, bool the_pinned = false)
+  Threads(int the_count, bool the_pinned = false)
       : count(the_count), pinned(the_pinned) {}  // NOLINT(google-explicit-constructor)
-  std::int64_t count;
+  int count;
   bool pinned;
 };
 

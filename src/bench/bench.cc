@@ -221,7 +221,7 @@ Spread spread_of(std::vector<double> values) {
 Result<Measurement> measure(const Case& what, const Options& options) {
   auto program = build_program(what.model, what.noise);
   if (!program.ok()) return program.status();
-  auto made = make_backend(options.backend, {options.threads, options.pinned});
+  auto made = make_backend(options.backend, options.threads, options.pinned);
   if (!made.ok()) return made.status();
   Backend& backend = *made.value();
   if (options.verify) CLUTCH_RETURN_IF_ERROR(verify_step(backend, program.value(), what));

@@ -37,7 +37,7 @@ Result<std::unique_ptr<Trainer>> Trainer::prepare(RunConfig config) {
   trainer->population_ = population(config);
   trainer->alpha_ = alpha_schedule(config);
   trainer->fitness_ = *fitness_shape(config.fitness);
-  auto backend = make_backend(config.backend, {config.threads, config.pin == 1});
+  auto backend = make_backend(config.backend, config.threads, config.pin == 1);
   if (!backend.ok()) return backend.status();
   trainer->backend_ = std::move(backend).value();
   CLUTCH_RETURN_IF_ERROR(trainer->load_text());

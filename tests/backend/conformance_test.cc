@@ -20,6 +20,7 @@ struct Case {
   NoiseShape noise;
   Weights weights;
   std::uint32_t members, length, streams;
+  std::int64_t pairs = 0;  // of updates; 0: at random
 };
 
 // Draws until verify() accepts: widths and ranks at random can overflow, which is then refused.
@@ -70,7 +71,7 @@ void evaluate(Backend& backend, const Case& c, Random& random, bool noisy, State
 }
 
 void update(Backend& backend, const Case& c, Random& random, Outcome& outcome) {
-  std::vector<std::int8_t> fitness(random.in(1, 30));
+  std::vector<std::int8_t> fitness(c.pairs > 0 ? c.pairs : random.in(1, 30));
   for (auto& f : fitness)
     f = static_cast<std::int8_t>(random.chance(50) ? random.in(-1, 1) : random.in(-127, 127));
   const UpdateRequest request{.noise = {.seed = c.seed, .epoch = 9},
@@ -130,6 +131,41 @@ TEST_P(Conformance, EqualsTheReference) {
       ASSERT_EQ(actual.weights == expected.weights, true) << "weights differ";
     }
   }
+}
+
+void expect_equal(const std::string& backend, int threads, const Case& c) {
+  EXPECT_EQ(run(backend, threads, c) == run("reference", 1, c), true);
+}
+
+// Products over so many inputs that projections need more than 24 bits, in a chunk and between states, and
+// divisors beyond a 16-bit multiplier.
+TEST_P(Conformance, WideProducts) {
+  Random random(5);
+  for (const std::int64_t divisor : {16 * 54, 16 * 181, 3}) {
+    Case c{5, {}, {}, {}, 4, 3, 2};
+    Builder b("wide", 20);
+    const int h = b.state("h", 3000);
+    const int x = b.embed("x", b.matrix("E", TensorSpec::kUnstacked, 20, 3000));
+    const int y = b.matmul("y", x, b.matrix("W", TensorSpec::kUnstacked, 70, 3000), divisor);
+    const int z = b.matmul("z", h, b.matrix("U", TensorSpec::kUnstacked, 70, 3000), divisor);
+    const int up = b.matmul("up", b.add("s", y, z), b.matrix("V", TensorSpec::kUnstacked, 3000, 70), 40);
+    b.set_state(h, up);
+    c.program = b.finish(b.matmul("logits", y, b.matrix("head", TensorSpec::kUnstacked, 20, 70), 64));
+    c.weights = testing::random_weights(random, c.program);
+    expect_equal(GetParam(), 2, c);
+  }
+}
+
+// More pairs than votes are taken from at a time.
+TEST_P(Conformance, ManyPairs) {
+  Random random(6);
+  Case c{6, {}, {}, {}, 2, 1, 1, 17'000};
+  Builder b("small", 5);
+  const int x = b.embed("x", b.matrix("E", TensorSpec::kUnstacked, 5, 6));
+  const int y = b.add_bias("y", x, x, b.vector("b", TensorSpec::kUnstacked, 6, 1));
+  c.program = b.finish(b.matmul("logits", y, b.matrix("head", TensorSpec::kUnstacked, 5, 6), 64));
+  c.weights = testing::random_weights(random, c.program);
+  expect_equal(GetParam(), 2, c);
 }
 
 std::vector<std::string> runnable_backends() {

@@ -55,7 +55,7 @@ TEST(Select, UnknownNamesAndThreadsAreRefused) {
   auto unknown = make_backend("cpu:avx9", 1);
   ASSERT_FALSE(unknown.ok());
   EXPECT_NE(unknown.status().message().find("cpu:scalar"), std::string::npos);
-  EXPECT_TRUE(make_backend("cpu", 0).ok());  // every processor
+  EXPECT_TRUE(make_backend("cpu", 0).ok()) << "0 is for default_threads()";
   EXPECT_FALSE(make_backend("cpu", -1).ok());
   EXPECT_FALSE(make_backend("cpu", 1025).ok());
 }

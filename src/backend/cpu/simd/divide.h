@@ -6,23 +6,30 @@
 namespace clutch::cpu {
 namespace {
 
-// floor(v / divisor), clipped to ±127, for lanes that hold v + 128·divisor limited to [0, 65535].
+// floor(v / divisor), clipped to ±127, for lanes that hold u = v + 128·divisor limited to [0, 65535]. The
+// quotient of u is exact up to 256·divisor, beyond it does not fall and stays below 2^15: with 16 bits the
+// multiplier is at most 21,846, with more the shift that follows is by two bits at least. So quotients above
+// 255 saturate as they must.
 struct SmallDivision {
   explicit SmallDivision(const Divider& d)
-      : most(set16(static_cast<int>(256 * d.divisor))),
-        multiplier(set16(static_cast<int>(d.multiplier))),
-        rest(count16(d.bits - 16)) {}
-  I most, multiplier;  // 256·divisor <= 32,512
+      : multiplier(set16(static_cast<int>(d.multiplier))),
+        rest(count16(d.bits - 16)),
+        has_rest(d.bits > 16) {}
+  I multiplier;
   Shift16 rest;
+  bool has_rest;
 
-  // 128 more than the floor: in [0, 256].
+  template <bool kRest>
   CLUTCH_SIMD I quotient(I u) const {
-    return shift_right16(mul16_high_unsigned(min16_unsigned(u, most), multiplier), rest);
+    const I high = mul16_high_unsigned(u, multiplier);
+    return kRest ? shift_right16(high, rest) : high;
   }
-  // Two vectors' results as bytes: [0, 256] saturates to [0, 255], and 0 becomes 1, so that less 128 it is
+  // Two vectors' results as bytes: quotients saturate to [0, 255], and 0 becomes 1, so that less 128 it is
   // ±127.
-  CLUTCH_SIMD I floor_biased(I a, I b) const {
-    return bit_xor(max8_unsigned(narrow16_unsigned(quotient(a), quotient(b)), set8(1)), set8(-128));
+  template <bool kRest>
+  CLUTCH_SIMD I floor_clipped(I a, I b) const {
+    const I quotients = narrow16_unsigned(quotient<kRest>(a), quotient<kRest>(b));
+    return bit_xor(max8_unsigned(quotients, set8(1)), set8(-128));
   }
 };
 

@@ -25,10 +25,11 @@ enum class Perturb {
   kSharedOnce,  // one member's noise of rank 1 for all rows, A widened beforehand
   kShared,      // the same with more components
   kEach,        // each row its own member's
+  kEachWide,    // the same, or one member's, with projections beyond kMaxSplitProjection
   kScalar,  // sums or noise need more than 32 bits, or the division a wide multiplication: after the vectors
 };
 
-// Where perturbations share A: (p·A) >> s, p = x·B of up to 25 bits, is one multiply-add of 16-bit pairs,
+// The perturbation (p·A) >> s, p = x·B of up to 25 bits, is one multiply-add of 16-bit pairs,
 // p = high·512 + low with 0 <= low < 512 and |high| <= 2^15, times (A·512, A), |A·512| <= 24,064. madd's one
 // overflow (all four at -2^15) cannot occur.
 constexpr std::int64_t kMaxSplitProjection = (1 << 24) - 1;
@@ -44,7 +45,8 @@ inline Perturb choose_perturb(const MatmulTask& task) {
   if (!divides) return Perturb::kScalar;
   if (task.noise == nullptr) return Perturb::kNone;
   if (task.largest_perturbation + (std::int64_t{1} << task.noise_shift) >= INT32_MAX) return Perturb::kScalar;
-  if (task.tokens == 1 || task.largest_projection > kMaxSplitProjection) return Perturb::kEach;
+  if (task.largest_projection > kMaxSplitProjection) return Perturb::kEachWide;
+  if (task.tokens == 1) return Perturb::kEach;
   return task.rank == 1 ? Perturb::kSharedOnce : Perturb::kShared;
 }
 
@@ -74,27 +76,36 @@ struct Stretch {
   int noise_step;
 };
 
-// Raw sums of a stretch: Σx in start, x·B in projections, and in rounding -1 where the member is a minus.
-inline void sum_rows(const MatmulTask& task, const Stretch& s, const RowFacts& facts) {
+// Raw sums of a stretch: Σx in start, x·B in projections, and in rounding -1 where the member is a minus. The
+// last rows are repeated where four are not left.
+template <bool kNoisy>
+inline void sum_rows_as(const MatmulTask& task, const Stretch& s, const RowFacts& facts) {
+  const int rank = kNoisy ? task.rank : 1;
   for (std::int64_t r = 0; r < s.rows; r += 4) {
-    const std::int8_t *x[4], *b[4];
-    std::int64_t at[4];
-    for (int i = 0; i < 4; ++i) {
-      at[i] = r + i < s.rows ? r + i : s.rows - 1;
-      x[i] = s.x + at[i] * s.x_step;
-      b[i] = s.noise == nullptr ? nullptr : s.noise[at[i] * s.noise_step].b;
+    const std::int64_t last = s.rows - 1;
+    const std::int64_t at[4] = {r, r + 1 < last ? r + 1 : last, r + 2 < last ? r + 2 : last,
+                                r + 3 < last ? r + 3 : last};
+    const std::int8_t* x[4] = {s.x + at[0] * s.x_step, s.x + at[1] * s.x_step, s.x + at[2] * s.x_step,
+                               s.x + at[3] * s.x_step};
+    const std::int8_t* b[4] = {};
+    if constexpr (kNoisy) {
+      for (int i = 0; i < 4; ++i) {
+        const MatrixNoise& noise = s.noise[at[i] * s.noise_step];
+        b[i] = noise.b;
+        facts.rounding[r + i] = noise.sign >> 1;  // 1 or -1 becomes 0 or -1
+      }
     }
-    if (s.noise == nullptr) {
-      if constexpr (Dot::kBiased) sum_four<true, false>(x, b, task.k, facts.start + r, nullptr);
-      continue;
-    }
-    sum_four<Dot::kBiased, true>(x, b, task.k, facts.start + r, facts.projections + r);
-    for (int j = 1; j < task.rank; ++j) {
+    sum_four<Dot::kBiased, kNoisy>(x, b, task.k, facts.start + r, facts.projections + r);
+    for (int j = 1; j < rank; ++j) {
       for (int i = 0; i < 4; ++i) b[i] += task.k;
-      sum_four<false, true>(x, b, task.k, nullptr, facts.projections + j * facts.step + r);
+      sum_four<false, kNoisy>(x, b, task.k, nullptr, facts.projections + j * facts.step + r);
     }
-    for (int i = 0; i < 4; ++i) facts.rounding[r + i] = s.noise[at[i] * s.noise_step].sign < 0 ? -1 : 0;
   }
+}
+
+inline void sum_rows(const MatmulTask& task, const Stretch& s, const RowFacts& facts) {
+  if (s.noise != nullptr) return sum_rows_as<true>(task, s, facts);
+  if constexpr (Dot::kBiased) sum_rows_as<false>(task, s, facts);
 }
 
 // From raw sums to what blocks want. A difference is exact even where its two parts wrap.
@@ -104,7 +115,8 @@ inline void finish_rows(const MatmulTask& task, Perturb perturb, std::int64_t ro
   const I start =
       set32(offset ? static_cast<std::int32_t>(128 * task.divider.divisor << task.divider.shift) : 0);
   const I rounding = set32((1 << task.noise_shift) - 1);
-  const bool splits = perturb == Perturb::kShared || perturb == Perturb::kSharedOnce;
+  const bool splits =
+      perturb == Perturb::kShared || perturb == Perturb::kSharedOnce || perturb == Perturb::kEach;
   for (std::int64_t r = 0; r < rows; r += kLanes) {
     const I bias = Dot::kBiased ? shift_left32<7>(load(facts.start + r)) : zero();
     store(facts.start + r, sub32(start, bias));

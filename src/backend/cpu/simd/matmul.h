@@ -152,6 +152,16 @@ CLUTCH_SIMD void perturb_shared(I (&sums)[R][4], const Block& b, const Finish& f
   }
 }
 
+// Bytes of A as pairs (A·512, A) in the panel's order; see split_projections().
+CLUTCH_SIMD void widen_pairs(I bytes, I (&out)[4]) {
+  const I low = shift_floor16<8>(low8(zero(), bytes)), high = shift_floor16<8>(high8(zero(), bytes));
+  const I low_512 = shift_left16<9>(low), high_512 = shift_left16<9>(high);
+  out[0] = low16(low, low_512);
+  out[1] = high16(low, low_512);
+  out[2] = low16(high, high_512);
+  out[3] = high16(high, high_512);
+}
+
 // Bytes to 32 bits in the panel's order, times 2^24.
 CLUTCH_SIMD void widen_high(I bytes, I (&out)[4]) {
   const I low = low8(zero(), bytes), high = high8(zero(), bytes);
@@ -161,7 +171,7 @@ CLUTCH_SIMD void widen_high(I bytes, I (&out)[4]) {
   out[3] = high16(zero(), high);
 }
 
-template <int R>
+template <int R, bool kWide>
 CLUTCH_SIMD void perturb_each(I (&sums)[R][4], const Block& b, const Finish& finish) {
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r) {
@@ -171,9 +181,15 @@ CLUTCH_SIMD void perturb_each(I (&sums)[R][4], const Block& b, const Finish& fin
     for (int j = 0; j < finish.rank; ++j, a += finish.n) {
       const I p = set32(b.facts.projections[j * b.facts.step + r]);
       I wide[4];
-      widen_high(load(a), wide);
+      if constexpr (kWide) {
+        widen_high(load(a), wide);
 #pragma GCC unroll 4
-      for (int v = 0; v < 4; ++v) z[v] = add32(z[v], mul32(shift_floor32<24>(wide[v]), p));
+        for (int v = 0; v < 4; ++v) z[v] = add32(z[v], mul32(shift_floor32<24>(wide[v]), p));
+      } else {
+        widen_pairs(load(a), wide);
+#pragma GCC unroll 4
+        for (int v = 0; v < 4; ++v) z[v] = madd16_add(z[v], wide[v], p);
+      }
     }
 #pragma GCC unroll 4
     for (int v = 0; v < 4; ++v) sums[r][v] = add32(sums[r][v], shift_floor32(z[v], finish.noise_shift));
@@ -186,10 +202,11 @@ CLUTCH_SIMD I narrow_shifted(const I (&sums)[4], const Finish& finish) {
   const I c = shift_floor32(sums[2], finish.shift), d = shift_floor32(sums[3], finish.shift);
   return max8(narrow16(narrow32(a, b), narrow32(c, d)), set8(-exact::kClip));
 }
+template <bool kRest>
 CLUTCH_SIMD I narrow_divided(const I (&sums)[4], const Finish& finish) {
   const I a = shift_floor32(sums[0], finish.shift), b = shift_floor32(sums[1], finish.shift);
   const I c = shift_floor32(sums[2], finish.shift), d = shift_floor32(sums[3], finish.shift);
-  return finish.divide.floor_biased(narrow32_unsigned(a, b), narrow32_unsigned(c, d));
+  return finish.divide.template floor_clipped<kRest>(narrow32_unsigned(a, b), narrow32_unsigned(c, d));
 }
 
 template <int R, Perturb P>
@@ -199,10 +216,14 @@ template <int R, Perturb P>
   Dot::template accumulate<R, kGroupElements>(sums, b.x, b.x_step, b.panel, b.steps);
   if constexpr (P == Perturb::kSharedOnce) perturb_shared_once<R>(sums, b, finish);
   if constexpr (P == Perturb::kShared) perturb_shared<R>(sums, b, finish);
-  if constexpr (P == Perturb::kEach) perturb_each<R>(sums, b, finish);
-  if (finish.divides) {
+  if constexpr (P == Perturb::kEach) perturb_each<R, false>(sums, b, finish);
+  if constexpr (P == Perturb::kEachWide) perturb_each<R, true>(sums, b, finish);
+  if (finish.divides && finish.divide.has_rest) {
 #pragma GCC unroll 6
-    for (int r = 0; r < R; ++r) store(b.y + r * b.y_step, narrow_divided(sums[r], finish));
+    for (int r = 0; r < R; ++r) store(b.y + r * b.y_step, narrow_divided<true>(sums[r], finish));
+  } else if (finish.divides) {
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r) store(b.y + r * b.y_step, narrow_divided<false>(sums[r], finish));
   } else {
 #pragma GCC unroll 6
     for (int r = 0; r < R; ++r) store(b.y + r * b.y_step, narrow_shifted(sums[r], finish));
@@ -270,13 +291,9 @@ void run_block(int rows, const Block& b, const Finish& finish) {
 inline void widen_a(const MatmulTask& task, const MatrixNoise& noise, std::int64_t column,
                     std::int32_t* out) {
   for (int j = 0; j < task.rank; ++j, out += kColumns) {
-    const I bytes = load(noise.a + j * task.n + column);
-    const I low = shift_floor16<8>(low8(zero(), bytes)), high = shift_floor16<8>(high8(zero(), bytes));
-    const I low_512 = shift_left16<9>(low), high_512 = shift_left16<9>(high);
-    store(out, low16(low, low_512));
-    store(out + kLanes, high16(low, low_512));
-    store(out + 2 * kLanes, low16(high, high_512));
-    store(out + 3 * kLanes, high16(high, high_512));
+    I pairs[4];
+    widen_pairs(load(noise.a + j * task.n + column), pairs);
+    for (int v = 0; v < 4; ++v) store(out + v * kLanes, pairs[v]);
   }
 }
 

@@ -161,6 +161,8 @@ inline void matmul(const MatmulTask& task) {
       return run_panels<Perturb::kShared>(task, scratch);
     case Perturb::kEach:
       return run_panels<Perturb::kEach>(task, scratch);
+    case Perturb::kEachWide:
+      return run_panels<Perturb::kEachWide>(task, scratch);
     case Perturb::kScalar:
       return run_panels<Perturb::kScalar>(task, scratch);
   }
