@@ -149,6 +149,7 @@ Status run(const Options& options) {
              format_count(static_cast<double>(trainer.corpus().tokens.size())),
              format_count(static_cast<double>(trainer.held_out().tokens.size())), trainer.backend().name(),
              trainer.config().population, folder);
+  for (const std::string& note : trainer.notes()) fmt::print(stderr, "note: {}\n", note);
   if (!options.resume.empty()) fmt::print(stderr, "going on from step {}\n", trainer.step());
 
   std::signal(SIGINT, on_interrupt);

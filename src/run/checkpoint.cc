@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -19,6 +20,10 @@ constexpr const char* kStates = "members.states";
 constexpr std::uint64_t kMaxConfigBytes = 1 << 20, kMaxMetricsBytes = std::uint64_t{1} << 32;
 
 std::string checkpoints_path(const std::string& run) { return run + "/checkpoints"; }
+
+std::string checkpoint_path(const std::string& run, std::uint64_t step) {
+  return fmt::format("{}/step-{:08}.safetensors", checkpoints_path(run), step);
+}
 
 // Paths of finished checkpoints, oldest first: their names sort by step.
 std::vector<std::string> list_checkpoints(const std::string& run) {
@@ -54,6 +59,7 @@ Status make_folder(const std::string& path) {
 
 std::string config_path(const std::string& run) { return run + "/config.json"; }
 std::string metrics_path(const std::string& run) { return run + "/metrics.jsonl"; }
+std::string log_path(const std::string& run) { return run + "/fitness.log"; }
 
 Status create_run(const std::string& run, const RunConfig& config) {
   std::error_code error;
@@ -84,8 +90,7 @@ Status write_checkpoint(const std::string& run, const Program& program, const Ch
   file.metadata["corpus_digest"] = checkpoint.corpus_digest;
   file.metadata["weights_digest"] = fmt::format("{:016x}", digest(program, checkpoint.weights));
   CLUTCH_RETURN_IF_ERROR(make_folder(checkpoints_path(run)));
-  CLUTCH_RETURN_IF_ERROR(write_safetensors(
-      fmt::format("{}/step-{:08}.safetensors", checkpoints_path(run), checkpoint.step), file));
+  CLUTCH_RETURN_IF_ERROR(write_safetensors(checkpoint_path(run, checkpoint.step), file));
   const auto paths = list_checkpoints(run);
   for (std::size_t i = 0; i + static_cast<std::size_t>(keep) < paths.size(); ++i) {
     std::error_code error;
@@ -94,16 +99,12 @@ Status write_checkpoint(const std::string& run, const Program& program, const Ch
   return {};
 }
 
-bool has_checkpoint(const std::string& run) { return !list_checkpoints(run).empty(); }
-
-Result<Checkpoint> read_last_checkpoint(const std::string& run) {
-  auto path = model_file(run);
-  if (!path.ok()) return path.status();
-  auto file = read_safetensors(path.value());
+Result<Checkpoint> read_checkpoint(const std::string& path) {
+  auto file = read_safetensors(path);
   if (!file.ok()) return file.status();
-  auto model = to_model(file.value(), path.value());
+  auto model = to_model(file.value(), path);
   if (!model.ok()) return model.status();
-  auto step = metadata_number(file.value(), "step", path.value());
+  auto step = metadata_number(file.value(), "step", path);
   if (!step.ok()) return step.status();
 
   Checkpoint checkpoint{.step = step.value(),
@@ -115,7 +116,7 @@ Result<Checkpoint> read_last_checkpoint(const std::string& run) {
   const std::string saved = file.value().metadata["weights_digest"];
   const std::string actual = fmt::format("{:016x}", digest(model.value().program, checkpoint.weights));
   if (saved != actual) {
-    return fail(path.value(),
+    return fail(path,
                 fmt::format("its weights have digest {}, not the {} they were saved with", actual, saved),
                 "the file is damaged; remove it to go on from the checkpoint before");
   }
@@ -123,6 +124,29 @@ Result<Checkpoint> read_last_checkpoint(const std::string& run) {
     if (tensor.name == kStates) checkpoint.states = std::move(tensor.data);
   }
   return checkpoint;
+}
+
+bool has_checkpoint(const std::string& run) { return !list_checkpoints(run).empty(); }
+
+Result<Checkpoint> read_last_checkpoint(const std::string& run) {
+  auto path = model_file(run);
+  if (!path.ok()) return path.status();
+  return read_checkpoint(path.value());
+}
+
+std::vector<std::uint64_t> checkpoint_steps(const std::string& run) {
+  std::vector<std::uint64_t> steps;
+  for (const std::string& path : list_checkpoints(run)) {
+    steps.push_back(std::strtoull(fs::path(path).filename().c_str() + std::strlen("step-"), nullptr, 10));
+  }
+  return steps;
+}
+
+std::optional<Result<Checkpoint>> read_checkpoint_at_or_before(const std::string& run, std::uint64_t step) {
+  const auto paths = list_checkpoints(run);
+  const auto after = std::upper_bound(paths.begin(), paths.end(), checkpoint_path(run, step));
+  if (after == paths.begin()) return std::nullopt;
+  return read_checkpoint(*(after - 1));
 }
 
 Result<std::string> model_file(const std::string& path) {

@@ -24,6 +24,7 @@ struct Checkpoint {
 
 std::string config_path(const std::string& run);
 std::string metrics_path(const std::string& run);
+std::string log_path(const std::string& run);
 
 // Makes a new run folder with its config.json; fails where the folder exists and is not empty.
 Status create_run(const std::string& run, const RunConfig& config);
@@ -36,10 +37,19 @@ Result<RunConfig> read_config(const std::string& run);
 Status write_checkpoint(const std::string& run, const Program& program, const Checkpoint& checkpoint,
                         std::int64_t population, std::int64_t keep);
 
+// Reads a checkpoint's file. Fails where it is damaged or no checkpoint.
+Result<Checkpoint> read_checkpoint(const std::string& path);
+
 bool has_checkpoint(const std::string& run);
 
 // The last checkpoint of a run. Fails where there is none or it is damaged.
 Result<Checkpoint> read_last_checkpoint(const std::string& run);
+
+// The steps that checkpoints of a run stand at, rising.
+std::vector<std::uint64_t> checkpoint_steps(const std::string& run);
+
+// The latest checkpoint of at most `step` updates; nothing where there is none.
+std::optional<Result<Checkpoint>> read_checkpoint_at_or_before(const std::string& run, std::uint64_t step);
 
 // The file a user's -m means: a run folder stands for its last checkpoint, anything else for itself.
 Result<std::string> model_file(const std::string& path);

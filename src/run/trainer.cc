@@ -7,14 +7,17 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <numeric>
 
 #include "backend/select.h"
-#include "data/streams.h"
 #include "exact/loss.h"
+#include "exact/version.h"
 #include "generate/generator.h"
 #include "generate/text.h"
 #include "run/evaluate.h"
+#include "run/step.h"
+#include "run/text.h"
 
 namespace clutch {
 namespace {
@@ -41,7 +44,10 @@ Result<std::unique_ptr<Trainer>> Trainer::prepare(RunConfig config) {
   auto backend = make_backend(config.backend, threads);
   if (!backend.ok()) return backend.status();
   trainer->backend_ = std::move(backend).value();
-  CLUTCH_RETURN_IF_ERROR(trainer->load_text());
+  auto text = load_training_text(config);
+  if (!text.ok()) return text.status();
+  trainer->train_ = std::move(text.value().train);
+  trainer->valid_ = std::move(text.value().held_out);
   return trainer;
 }
 
@@ -61,6 +67,7 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const std::string& run, RunConf
   trainer.run_ = run;
   CLUTCH_RETURN_IF_ERROR(trainer.load_model(start ? start->weights : Weights(), {}));
   CLUTCH_RETURN_IF_ERROR(create_run(run, trainer.config_));
+  CLUTCH_RETURN_IF_ERROR(trainer.new_log(trainer.start_digest_));
   // A resume from before the first checkpoint would need the initial model again.
   if (start) CLUTCH_RETURN_IF_ERROR(trainer.save());
   return prepared;
@@ -86,41 +93,10 @@ Result<std::unique_ptr<Trainer>> Trainer::resume(const std::string& run, RunConf
     trainer.seconds_ = checkpoint.seconds;
   }
   CLUTCH_RETURN_IF_ERROR(trainer.load_model(checkpoint.weights, checkpoint.states));
+  CLUTCH_RETURN_IF_ERROR(trainer.open_log(trainer.start_digest_));
   CLUTCH_RETURN_IF_ERROR(cut_metrics(run, trainer.step_));
   CLUTCH_RETURN_IF_ERROR(write_config(run, trainer.config_));
   return prepared;
-}
-
-Status Trainer::load_text() {
-  const auto vocab = static_cast<std::uint32_t>(config_.vocab);
-  if (config_.vocab < 2 || config_.vocab > exact::kMaxVocab) {
-    return fail("--vocab", fmt::format("{} is outside 2..{}", config_.vocab, exact::kMaxVocab),
-                "bytes have 256");
-  }
-  auto corpus = load_corpus(config_.data, vocab);
-  if (!corpus.ok()) return corpus.status();
-  const auto least = static_cast<std::uint64_t>(config_.tokens_per_update) + 1;
-  if (!config_.valid.empty()) {
-    auto valid = load_corpus({config_.valid}, vocab);
-    if (!valid.ok()) return valid.status();
-    valid_ = std::move(valid).value();
-    if (valid_.tokens.size() < 2) return fail("--valid", "holds a single token", "hold out more text");
-    train_ = std::move(corpus).value();
-  } else if (const std::uint32_t permille = valid_permille(config_); permille > 0) {
-    auto split = split_tail(std::move(corpus).value(), permille, 2);
-    if (!split.ok()) return split.status();
-    train_ = std::move(split.value().train);
-    valid_ = std::move(split.value().held_out);
-  } else {
-    train_ = std::move(corpus).value();
-  }
-  if (train_.tokens.size() < least) {
-    return fail("--data",
-                fmt::format("{} tokens to train on are too short for --tokens-per-update {}",
-                            train_.tokens.size(), config_.tokens_per_update),
-                fmt::format("bring at least {} tokens, or fewer per update", least));
-  }
-  return {};
 }
 
 // Makes the program resident; empty weights stand for the seed's initial ones, empty states for zeros.
@@ -130,12 +106,13 @@ Status Trainer::load_model(const Weights& weights, const std::vector<std::int8_t
   if (!program.ok()) return program.status();
   program_ = std::move(program).value();
   CLUTCH_RETURN_IF_ERROR(backend_->supports(program_, population_.noise));
-  CLUTCH_RETURN_IF_ERROR(backend_->load(
-      program_, population_.noise, weights.empty() ? initial_weights(program_, population_.seed) : weights));
+  const Weights initial = weights.empty() ? initial_weights(program_, population_.seed) : weights;
+  start_digest_ = digest(program_, initial);
+  CLUTCH_RETURN_IF_ERROR(backend_->load(program_, population_.noise, initial));
   auto made = backend_->new_states(population_.size);
   if (!made.ok()) return made.status();
   states_ = std::move(made).value();
-  if (states.empty()) return {};
+  if (states.empty() && (step_ == 0 || config_.carry == "reset")) return {};
   const std::size_t wanted = population_.size * static_cast<std::size_t>(program_.state_width());
   if (states.size() != wanted || std::find(states.begin(), states.end(), std::int8_t{-128}) != states.end()) {
     return fail(
@@ -149,30 +126,22 @@ Status Trainer::load_model(const Weights& weights, const std::vector<std::int8_t
 
 Result<StepReport> Trainer::run_step() {
   const auto length = static_cast<std::uint32_t>(config_.tokens_per_update);
-  std::vector<Token> text(std::size_t{population_.streams()} * (length + 1));
-  for (std::uint32_t s = 0; s < population_.streams(); ++s) {
-    read_window(train_, {.stream = s, .streams = population_.streams(), .step = step_, .tokens = length},
-                text.data() + std::size_t{s} * (length + 1));
-  }
-  std::vector<std::uint32_t> stream_of(population_.size);
-  for (std::uint32_t m = 0; m < population_.size; ++m) stream_of[m] = population_.stream_of(m);
+  const StepText text = text_of_step(train_, population_, step_, length, 0, population_.pairs());
+  if (config_.carry == "reset") reset_states();
   std::vector<std::int64_t> losses(population_.size);
-  const NoiseSource noise{.seed = population_.seed, .epoch = population_.epoch(step_)};
+  const NoiseSource noise = noise_of_step(population_, step_);
   CLUTCH_RETURN_IF_ERROR(backend_->evaluate(
-      {.noise = noise, .length = length, .text = text, .stream_of = stream_of, .states = states_.get()},
+      {.noise = noise, .length = length, .text = text.text, .stream_of = text.stream_of, .states = states_.get()},
       {.losses = losses, .logits = {}}));
 
   const std::vector<std::int8_t> fitness = fitness_of(fitness_, losses);
-  const std::uint32_t alpha = alpha_.at(step_);
-  auto updated = backend_->update({.noise = noise,
-                                   .fitness = fitness,
-                                   .matrix_threshold = vote_threshold(alpha, fitness, population_.noise.rank),
-                                   .vector_threshold = vote_threshold(alpha, fitness, 1)});
+  auto updated = apply_step(*backend_, population_, alpha_, step_, fitness);
   if (!updated.ok()) return updated.status();
+  const auto loss = std::accumulate(losses.begin(), losses.end(), std::int64_t{0});
+  CLUTCH_RETURN_IF_ERROR(record({step_, loss, updated.value().digest, fitness}));
   ++step_;
 
   const std::uint64_t tokens = std::uint64_t{population_.size} * length;
-  const auto loss = std::accumulate(losses.begin(), losses.end(), std::int64_t{0});
   return StepReport{
       .step = step_,
       .evaluated_tokens = step_ * tokens,
@@ -208,6 +177,67 @@ Result<std::string> Trainer::write_sample() {
   return text;
 }
 
+Status Trainer::new_log(std::uint64_t start_digest) {
+  auto log = LogWriter::create(log_path(run_), {exact::kSemanticVersion, population_.pairs(), fitness_, start_digest});
+  if (!log.ok()) return log.status();
+  log_.emplace(std::move(log).value());
+  return {};
+}
+
+// The log of a run that goes on at step_.
+Status Trainer::open_log(std::uint64_t start_digest) {
+  std::error_code error;
+  if (step_ == 0 && !std::filesystem::exists(log_path(run_), error)) return new_log(start_digest);  // killed before it was made
+  auto read = read_log(log_path(run_));
+  if (!read.ok()) return read.status();
+  FitnessLog& log = read.value();
+  const LogHeader wanted{exact::kSemanticVersion, population_.pairs(), fitness_, log.header.start_digest};
+  if (log.header != wanted) {
+    return fail(log_path(run_), "is of another run", "restore the fitness.log that belongs to " + config_path(run_));
+  }
+  if (log.records.size() < step_) {
+    return fail(log_path(run_), fmt::format("holds {} good steps, fewer than the checkpoint's {}{}", log.records.size(), step_,
+                                            log.damage.ok() ? "" : "; " + log.damage.message()),
+                "restore it, or start a new run with --init " + run_);
+  }
+  if (!log.torn.empty()) notes_.push_back(log.torn);
+  if (!log.damage.ok()) notes_.push_back(log.damage.message() + "; the steps from there on are done again");
+  auto writer = LogWriter::reopen(log_path(run_), log.header, log.good_bytes);
+  if (!writer.ok()) return writer.status();
+  log_.emplace(std::move(writer).value());
+  logged_ = std::move(log.records);
+  return {};
+}
+
+// A step that an earlier part of the run logged must come out the same; a new one is appended.
+Status Trainer::record(LogRecord record) {
+  if (record.step >= logged_.size()) {
+    CLUTCH_RETURN_IF_ERROR(log_->append(record));
+    return sync_log(config_.sync == "step");
+  }
+  if (record == logged_[record.step]) return {};
+  return fail(log_path(run_), fmt::format("step {} came out differently from what was logged: digest {:016x}, not {:016x}",
+                                          record.step + 1, record.digest, logged_[record.step].digest),
+              "the text, the program or the machine is not what it was; `clutch audit` tells where it went wrong");
+}
+
+// Every second, beside the training: syncing may take longer than a step.
+Status Trainer::sync_log(bool now) {
+  if (syncing_.valid() && (now || syncing_.wait_for(std::chrono::seconds(0)) == std::future_status::ready)) {
+    CLUTCH_RETURN_IF_ERROR(syncing_.get());
+  }
+  if (now) return log_->sync();
+  const auto time = std::chrono::steady_clock::now();
+  if (syncing_.valid() || time - synced_ < std::chrono::seconds(1)) return {};
+  synced_ = time;
+  syncing_ = std::async(std::launch::async, [this] { return log_->sync(); });
+  return {};
+}
+
+void Trainer::reset_states() {
+  states_->write(std::vector<std::int8_t>(population_.size * static_cast<std::size_t>(program_.state_width())));
+}
+
 Status Trainer::append_metrics(const StepReport& report) {
   std::string line = fmt::format(
       R"({{"step": {}, "evaluated_tokens": {}, "bits_per_byte": {:.5f}, "moved": {:.6f}, "tied": {:.6f}, "seconds": {:.3f}, "digest": "{}")",
@@ -226,6 +256,7 @@ Status Trainer::append_metrics(const StepReport& report) {
 }
 
 Status Trainer::save() {
+  CLUTCH_RETURN_IF_ERROR(sync_log(true));
   Checkpoint checkpoint{.step = step_,
                         .corpus_digest = digest_text(train_.digest),
                         .seconds = seconds_,
@@ -233,8 +264,10 @@ Status Trainer::save() {
                         .weights = {},
                         .states = {}};
   CLUTCH_RETURN_IF_ERROR(backend_->read_weights(checkpoint.weights));
-  checkpoint.states.resize(population_.size * static_cast<std::size_t>(program_.state_width()));
-  states_->read(checkpoint.states);
+  if (config_.carry == "keep") {
+    checkpoint.states.resize(population_.size * static_cast<std::size_t>(program_.state_width()));
+    states_->read(checkpoint.states);
+  }
   CLUTCH_RETURN_IF_ERROR(write_checkpoint(run_, program_, checkpoint, population_.size, config_.keep));
   saved_step_ = step_;
   return {};

@@ -2,15 +2,19 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "backend/backend.h"
 #include "data/corpus.h"
 #include "run/checkpoint.h"
 #include "run/config.h"
+#include "run/fitness_log.h"
 
 namespace clutch {
 
@@ -52,15 +56,21 @@ class Trainer {
   const Corpus& corpus() const { return train_; }
   const Corpus& held_out() const { return valid_; }  // empty where nothing is held out
   std::uint64_t step() const { return step_; }
+  // What a person should know of how the run was found: a log that was cut.
+  const std::vector<std::string>& notes() const { return notes_; }
 
  private:
   Trainer() = default;
   static Result<std::unique_ptr<Trainer>> prepare(RunConfig config);
-  Status load_text();
   Status load_model(const Weights& weights, const std::vector<std::int8_t>& states);
+  Status open_log(std::uint64_t start_digest);
+  Status new_log(std::uint64_t start_digest);
   Result<StepReport> run_step();
   Status validate(StepReport& report);
   Result<std::string> write_sample();
+  Status record(LogRecord record);
+  Status sync_log(bool now);
+  void reset_states();
   Status append_metrics(const StepReport& report);
   Status save();
 
@@ -74,6 +84,12 @@ class Trainer {
   Corpus train_, valid_;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<States> states_;
+  std::optional<LogWriter> log_;
+  std::vector<LogRecord> logged_;      // from an earlier part of the run, to be met again
+  std::future<Status> syncing_;        // the log's way to the disk, beside the training
+  std::chrono::steady_clock::time_point synced_{};
+  std::vector<std::string> notes_;
+  std::uint64_t start_digest_ = 0;     // of the weights that were loaded
   std::uint64_t step_ = 0, saved_step_ = ~std::uint64_t{0};
   double seconds_ = 0;
 };
