@@ -37,9 +37,11 @@ Result<Session> open_session(const Options& options) {
   if (!recording.ok()) return recording.status();
   auto program = build_program(recording.value().model_config, population(recording.value().config).noise);
   if (!program.ok()) return program.status();
-  auto backend = make_backend(options.backend, options.threads == 0 ? default_threads() : static_cast<int>(options.threads));
+  auto backend = make_backend(options.backend,
+                              options.threads == 0 ? default_threads() : static_cast<int>(options.threads));
   if (!backend.ok()) return backend.status();
-  CLUTCH_RETURN_IF_ERROR(backend.value()->supports(program.value(), population(recording.value().config).noise));
+  CLUTCH_RETURN_IF_ERROR(
+      backend.value()->supports(program.value(), population(recording.value().config).noise));
   const FitnessLog& log = recording.value().log;
   if (!log.torn.empty()) fmt::print(stderr, "note: {}\n", log.torn);
   if (!log.damage.ok()) fmt::print(stderr, "note: {}\n", log.damage.message());
@@ -67,15 +69,16 @@ Status run_replay(const Options& options) {
   auto session = open_session(options);
   if (!session.ok()) return session.status();
   auto& [recording, program, backend] = session.value();
-  const std::uint64_t to = options.to < 0 ? recording.log.records.size() : static_cast<std::uint64_t>(options.to);
+  const std::uint64_t to =
+      options.to < 0 ? recording.log.records.size() : static_cast<std::uint64_t>(options.to);
   auto from = nearest_standpoint(recording, program, to);
   if (!from.ok()) return from.status();
   const auto begin = std::chrono::steady_clock::now();
   CLUTCH_RETURN_IF_ERROR(replay(recording, program, from.value(), to, *backend, show_progress("replayed")));
   end_progress();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  fmt::print(stderr, "replayed steps {} to {} on {} in {:.2f} s; every digest is as logged\n", from.value().step, to, backend->name(),
-             seconds);
+  fmt::print(stderr, "replayed steps {} to {} on {} in {:.2f} s; every digest is as logged\n",
+             from.value().step, to, backend->name(), seconds);
   Weights weights;
   CLUTCH_RETURN_IF_ERROR(backend->read_weights(weights));
   if (!options.out.empty()) {
@@ -98,7 +101,8 @@ Status run_pack(const Options& options) {
   fmt::print(stderr, "{}: {} steps in {} bytes; the model's weights are {} bytes\n", options.out,
              recording.value().log.records.size(), bytes.value().size(), program.value().parameters());
   if (!recording.value().config.init.empty()) {
-    fmt::print(stderr, "note: the run starts from {}, which the pack does not hold\n", recording.value().config.init);
+    fmt::print(stderr, "note: the run starts from {}, which the pack does not hold\n",
+               recording.value().config.init);
   }
   return {};
 }
@@ -113,22 +117,27 @@ Status run_audit(const Options& options) {
   if (!text.ok()) return text.status();
   const std::string found = fmt::format("{:016x}", text.value().train.digest);
   if (!recording.corpus_digest.empty() && found != recording.corpus_digest) {
-    return fail("--data", fmt::format("the text has digest {}, the run was trained on {}", found, recording.corpus_digest),
-                "name the text of the run with --data");
+    return fail(
+        "--data",
+        fmt::format("the text has digest {}, the run was trained on {}", found, recording.corpus_digest),
+        "name the text of the run with --data");
   }
-  if (options.samples < 1) return fail("--samples", fmt::format("{} is below 1", options.samples), "100 is the default");
+  if (options.samples < 1)
+    return fail("--samples", fmt::format("{} is below 1", options.samples), "100 is the default");
   auto samples = options.all ? all_samples(recording)
-                             : draw_samples(recording, static_cast<std::uint64_t>(options.samples), static_cast<std::uint64_t>(options.seed));
+                             : draw_samples(recording, static_cast<std::uint64_t>(options.samples),
+                                            static_cast<std::uint64_t>(options.seed));
   if (samples.empty()) return fail(options.run, "its log holds no step", "train it first");
-  auto result = audit(recording, program, text.value().train, std::move(samples), *backend, show_progress("audited"));
+  auto result =
+      audit(recording, program, text.value().train, std::move(samples), *backend, show_progress("audited"));
   end_progress();
   if (!result.ok()) return result.status();
   for (const AuditFinding& finding : result.value().findings) {
-    fmt::print("step {} pair {}: the log says {}, evaluation says {}\n", finding.sample.step + 1, finding.sample.pair, finding.logged,
-               finding.found);
+    fmt::print("step {} pair {}: the log says {}, evaluation says {}\n", finding.sample.step + 1,
+               finding.sample.pair, finding.logged, finding.found);
   }
-  fmt::print("{} pairs compared, {} windows of pairs evaluated, {} differ\n", result.value().compared, result.value().evaluated_pairs,
-             result.value().findings.size());
+  fmt::print("{} pairs compared, {} windows of pairs evaluated, {} differ\n", result.value().compared,
+             result.value().evaluated_pairs, result.value().findings.size());
   if (result.value().findings.empty()) return {};
   return fail(options.run, "the log does not say what evaluation says", "do not trust it from that step on");
 }
@@ -142,7 +151,8 @@ int run_diff(const Options& options) {
 }
 
 void add_common(CLI::App* command, const std::shared_ptr<Options>& options) {
-  command->add_option("-t,--threads", options->threads, "Threads; 0 for every processor")->capture_default_str();
+  command->add_option("-t,--threads", options->threads, "Threads; 0 for every processor")
+      ->capture_default_str();
   command->add_option("--backend", options->backend, "Where to compute")->capture_default_str();
 }
 
@@ -150,19 +160,22 @@ void add_common(CLI::App* command, const std::shared_ptr<Options>& options) {
 
 void add_replay(CLI::App& app, int& exit_status) {
   auto options = std::make_shared<Options>();
-  CLI::App* replay = app.add_subcommand("replay", "Rebuild the weights of any step from the fitness log, checking every digest");
+  CLI::App* replay = app.add_subcommand(
+      "replay", "Rebuild the weights of any step from the fitness log, checking every digest");
   replay->add_option("run", options->run, "Run folder or packed run")->required();
   replay->add_option("--to", options->to, "Step to rebuild; -1 for the last")->capture_default_str();
   replay->add_option("--out", options->out, "Write the model of that step here, as safetensors");
   add_common(replay, options);
   replay->callback([options, &exit_status] { exit_status = finish(run_replay(*options)); });
 
-  CLI::App* pack = app.add_subcommand("pack", "Put a run into one small file from which anybody rebuilds its model");
+  CLI::App* pack =
+      app.add_subcommand("pack", "Put a run into one small file from which anybody rebuilds its model");
   pack->add_option("run", options->run, "Run folder")->required();
   pack->add_option("-o,--out", options->out, "File to write")->required();
   pack->callback([options, &exit_status] { exit_status = finish(run_pack(*options)); });
 
-  CLI::App* audit = app.add_subcommand("audit", "Evaluate some of a run's work again and compare it with the log");
+  CLI::App* audit =
+      app.add_subcommand("audit", "Evaluate some of a run's work again and compare it with the log");
   audit->footer("Exit status 1 where anything differs. docs/LOG.md says what an audit proves and what not.");
   audit->add_option("run", options->run, "Run folder or packed run")->required();
   audit->add_option("--samples", options->samples, "Pairs of steps to draw")->capture_default_str();

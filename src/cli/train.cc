@@ -12,6 +12,7 @@
 
 #include "base/files.h"
 #include "cli/commands.h"
+#include "run/exchange.h"
 #include "run/trainer.h"
 
 namespace clutch::cli {
@@ -96,7 +97,7 @@ struct Options {
   RunConfig flags;
   std::set<std::string> given;  // names of the knobs given as flags
   std::string out = "run", resume, config_file;
-  std::int64_t log_every = 0;
+  std::int64_t log_every = 0, timeout = 600;
 };
 
 // What the flags say, over what `base` says.
@@ -120,7 +121,8 @@ Status apply_flags(const Options& options, bool resuming, RunConfig& base) {
   return {};
 }
 
-Result<std::unique_ptr<Trainer>> make_trainer(const Options& options) {
+// The configuration of a new run, or of the run to resume, with the flags on top.
+Result<RunConfig> make_config(const Options& options) {
   const bool resuming = !options.resume.empty();
   RunConfig config;
   if (resuming) {
@@ -135,34 +137,72 @@ Result<std::unique_ptr<Trainer>> make_trainer(const Options& options) {
     config = std::move(parsed).value();
   }
   CLUTCH_RETURN_IF_ERROR(apply_flags(options, resuming, config));
-  return resuming ? Trainer::resume(options.resume, config) : Trainer::create(options.out, config);
+  return config;
 }
 
-Status run(const Options& options) {
-  auto made = make_trainer(options);
-  if (!made.ok()) return made.status();
-  Trainer& trainer = *made.value();
-  const std::string& folder = options.resume.empty() ? options.out : options.resume;
+// Of a resumed run only rank 0 has the folder, and each rank its own backend and threads.
+Result<RunConfig> share_config(const Options& options, Cluster& cluster) {
+  if (options.resume.empty()) return make_config(options);
+  auto config = cluster.writes() ? make_config(options) : Result<RunConfig>(RunConfig());
+  CLUTCH_RETURN_IF_ERROR(agree(cluster, config.status()));
+  auto shared = from_rank_0(cluster, to_json(config.value()));
+  if (!shared.ok()) return shared.status();
+  auto parsed = config_from_json(shared.value(), config_path(options.resume));
+  if (!parsed.ok()) return parsed.status();
+  if (options.given.contains("backend")) parsed.value().backend = options.flags.backend;
+  if (options.given.contains("threads")) parsed.value().threads = options.flags.threads;
+  return parsed;
+}
+
+void introduce(const Trainer& trainer, const Cluster& cluster, const std::string& folder) {
+  const std::string ranks = cluster.size() == 1 ? "" : fmt::format(" on {} ranks", cluster.size());
   fmt::print(stderr,
-             "{}: {} parameters; {} tokens to train on, {} held out; {} with {} members; run folder {}\n",
+             "{}: {} parameters; {} tokens to train on, {} held out; {} with {} members{}; run folder {}\n",
              trainer.config().arch, format_count(static_cast<double>(trainer.program().parameters())),
              format_count(static_cast<double>(trainer.corpus().tokens.size())),
              format_count(static_cast<double>(trainer.held_out().tokens.size())), trainer.backend().name(),
-             trainer.config().population, folder);
+             trainer.config().population, ranks, folder);
   for (const std::string& note : trainer.notes()) fmt::print(stderr, "note: {}\n", note);
-  if (!options.resume.empty()) fmt::print(stderr, "going on from step {}\n", trainer.step());
+  if (trainer.step() > 0) fmt::print(stderr, "going on from step {}\n", trainer.step());
+}
 
-  std::signal(SIGINT, on_interrupt);
-  std::signal(SIGTERM, on_interrupt);
-  Progress progress(trainer, options.log_every);
-  CLUTCH_RETURN_IF_ERROR(trainer.train(progress, stop_requested));
+void conclude(const Trainer& trainer, const Cluster& cluster, const std::string& folder) {
+  if (cluster.size() > 1) fmt::print(stderr, "each rank sent {} bytes a step\n", trainer.bytes_per_step());
   if (trainer.step() < static_cast<std::uint64_t>(trainer.config().steps)) {
     fmt::print(stderr, "\nstopped and saved at step {}; go on with: clutch train --resume {}\n",
                trainer.step(), folder);
   } else {
     fmt::print(stderr, "done and saved; let it write with: clutch generate -m {}\n", folder);
   }
+}
+
+Status train(const Options& options, Cluster& cluster) {
+  auto config = share_config(options, cluster);
+  if (!config.ok()) return config.status();
+  auto made = options.resume.empty() ? Trainer::create(options.out, config.value(), cluster)
+                                     : Trainer::resume(options.resume, config.value(), cluster);
+  if (!made.ok()) return made.status();
+  Trainer& trainer = *made.value();
+  const std::string& folder = options.resume.empty() ? options.out : options.resume;
+  if (cluster.writes()) introduce(trainer, cluster, folder);
+  std::signal(SIGINT, on_interrupt);
+  std::signal(SIGTERM, on_interrupt);
+  Progress progress(trainer, options.log_every);
+  CLUTCH_RETURN_IF_ERROR(trainer.train(progress, stop_requested));
+  if (cluster.writes()) conclude(trainer, cluster, folder);
   return {};
+}
+
+int run(const Options& options) {
+  if (options.timeout < 1 || options.timeout > 1000000) {
+    return finish(fail("--timeout", fmt::format("{} is outside 1..1000000", options.timeout),
+                       "600 seconds are the default"));
+  }
+  auto cluster = join_cluster(static_cast<int>(options.timeout));
+  if (!cluster.ok()) return finish(cluster.status());
+  const int exit_status = finish(train(options, *cluster.value()));
+  if (exit_status != 0) cluster.value()->abandon();
+  return exit_status;
 }
 
 }  // namespace
@@ -174,6 +214,7 @@ void add_train(CLI::App& app, int& exit_status) {
       "A new run:   clutch train --data book.txt --out run\n"
       "To go on:    clutch train --resume run --steps 5000\n"
       "Like before: clutch train --config run/config.json --seed 2 --out run2\n"
+      "Many ranks:  mpirun -n 4 clutch train --data book.txt --out run\n"
       "Ctrl-C finishes the step, saves, and says how to go on.");
   command->add_option("-o,--out", options->out, "Run folder to make")->capture_default_str();
   command->add_option("--resume", options->resume,
@@ -182,6 +223,10 @@ void add_train(CLI::App& app, int& exit_status) {
                       "Take knobs from this config.json; flags override it");
   command->add_option("--log-every", options->log_every,
                       "Print a line every so many steps; 0: every few seconds");
+  command
+      ->add_option("--timeout", options->timeout,
+                   "Of several ranks: seconds of silence after which the job ends")
+      ->capture_default_str();
   std::vector<std::pair<std::string, CLI::Option*>> flags;
   for (const Knob& knob : knobs()) {
     std::visit(
@@ -197,7 +242,7 @@ void add_train(CLI::App& app, int& exit_status) {
     for (const auto& [name, option] : flags) {
       if (option->count() > 0) options->given.insert(name);
     }
-    exit_status = finish(run(*options));
+    exit_status = run(*options);
   });
 }
 

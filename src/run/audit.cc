@@ -23,14 +23,21 @@ struct Shard {
 class Auditor {
  public:
   Auditor(const Recording& recording, const Program& program, const Corpus& corpus, Backend& backend)
-      : recording_(recording), program_(program), corpus_(corpus), backend_(backend),
-        population_(population(recording.config)), schedule_(alpha_schedule(recording.config)),
-        shape_(*fitness_shape(recording.config.fitness)), reset_(recording.config.carry == "reset") {}
+      : recording_(recording),
+        program_(program),
+        corpus_(corpus),
+        backend_(backend),
+        population_(population(recording.config)),
+        schedule_(alpha_schedule(recording.config)),
+        shape_(*fitness_shape(recording.config.fitness)),
+        reset_(recording.config.carry == "reset") {}
 
   // Samples that share a recorded point, in order of steps, from that point on.
-  Status sweep(const Standpoint& from, const std::vector<AuditSample>& samples, const ReplayProgress& progress) {
+  Status sweep(const Standpoint& from, const std::vector<AuditSample>& samples,
+               const ReplayProgress& progress) {
     const auto& records = recording_.log.records;
-    CLUTCH_RETURN_IF_ERROR(replay(recording_, program_, from, from.step, backend_, progress));  // loads, checks the digest
+    CLUTCH_RETURN_IF_ERROR(
+        replay(recording_, program_, from, from.step, backend_, progress));  // loads, checks the digest
     auto shards = make_shards(samples, from.states);
     if (!shards.ok()) return shards.status();
     const std::uint64_t last = samples.back().step;
@@ -46,8 +53,9 @@ class Auditor {
         auto updated = apply_step(backend_, population_, schedule_, step, records[step].fitness);
         if (!updated.ok()) return updated.status();
         if (updated.value().digest != records[step].digest) {
-          return fail(recording_.name, fmt::format("after step {} the digest is {:016x}, the log says {:016x}", step + 1,
-                                                   updated.value().digest, records[step].digest),
+          return fail(recording_.name,
+                      fmt::format("after step {} the digest is {:016x}, the log says {:016x}", step + 1,
+                                  updated.value().digest, records[step].digest),
                       "the log was changed there, or was not written by this configuration");
         }
       }
@@ -61,9 +69,11 @@ class Auditor {
  private:
   using Samples = std::vector<AuditSample>::const_iterator;
 
-  Result<std::vector<Shard>> make_shards(const std::vector<AuditSample>& samples, const std::vector<std::int8_t>& states) {
+  Result<std::vector<Shard>> make_shards(const std::vector<AuditSample>& samples,
+                                         const std::vector<std::int8_t>& states) {
     std::map<std::uint32_t, std::uint64_t> last_step;  // by pair
-    for (const AuditSample& sample : samples) last_step[sample.pair] = std::max(last_step[sample.pair], sample.step);
+    for (const AuditSample& sample : samples)
+      last_step[sample.pair] = std::max(last_step[sample.pair], sample.step);
     std::vector<Shard> shards;
     if (shape_ != FitnessShape::sign || last_step.size() == population_.pairs()) {
       shards.push_back({0, population_.pairs(), samples.back().step, nullptr});
@@ -75,7 +85,9 @@ class Auditor {
       auto made = backend_.new_states(2 * shard.pairs);
       if (!made.ok()) return made.status();
       shard.states = std::move(made).value();
-      if (!states.empty()) shard.states->write({states.data() + 2 * shard.first_pair * width, static_cast<std::size_t>(2 * shard.pairs * width)});
+      if (!states.empty())
+        shard.states->write({states.data() + 2 * shard.first_pair * width,
+                             static_cast<std::size_t>(2 * shard.pairs * width)});
     }
     return shards;
   }
@@ -85,14 +97,18 @@ class Auditor {
     const StepText text = text_of_step(corpus_, population_, step, length, shard.first_pair, shard.pairs);
     std::vector<std::int64_t> losses(2 * shard.pairs);
     if (reset_) shard.states->write(std::vector<std::int8_t>(losses.size() * program_.state_width()));
-    CLUTCH_RETURN_IF_ERROR(backend_.evaluate({.noise = noise_of_step(population_, step, shard.first_pair), .length = length,
-                                              .text = text.text, .stream_of = text.stream_of, .states = shard.states.get()},
+    CLUTCH_RETURN_IF_ERROR(backend_.evaluate({.noise = noise_of_step(population_, step, shard.first_pair),
+                                              .length = length,
+                                              .text = text.text,
+                                              .stream_of = text.stream_of,
+                                              .states = shard.states.get()},
                                              {.losses = losses, .logits = {}}));
     result.evaluated_pairs += shard.pairs;
     const auto fitness = fitness_of(shape_, losses);
     for (; first != end && first->step == step; ++first) {
       if (first->pair < shard.first_pair || first->pair >= shard.first_pair + shard.pairs) continue;
-      const int logged = recording_.log.records[step].fitness[first->pair], found = fitness[first->pair - shard.first_pair];
+      const int logged = recording_.log.records[step].fitness[first->pair],
+                found = fitness[first->pair - shard.first_pair];
       ++result.compared;
       if (logged != found) result.findings.push_back({*first, logged, found});
     }
@@ -116,7 +132,8 @@ std::vector<AuditSample> draw_samples(const Recording& recording, std::uint64_t 
   const std::uint64_t steps = recording.log.records.size(), pairs = recording.log.header.pairs;
   for (std::uint64_t i = 0; i < count && steps > 0; ++i) {
     const exact::PhiloxBlock block = exact::noise_block(
-        {.seed = seed, .pair = static_cast<std::uint32_t>(i >> 32), .role = exact::NoiseRole::kAudit}, static_cast<std::uint32_t>(i));
+        {.seed = seed, .pair = static_cast<std::uint32_t>(i >> 32), .role = exact::NoiseRole::kAudit},
+        static_cast<std::uint32_t>(i));
     const std::uint64_t draw = block[0] | std::uint64_t{block[1]} << 32;
     samples.push_back({draw % steps, static_cast<std::uint32_t>(block[2] % pairs)});
   }
@@ -132,7 +149,8 @@ std::vector<AuditSample> all_samples(const Recording& recording) {
 }
 
 Result<AuditResult> audit(const Recording& recording, const Program& program, const Corpus& corpus,
-                          std::vector<AuditSample> samples, Backend& backend, const ReplayProgress& progress) {
+                          std::vector<AuditSample> samples, Backend& backend,
+                          const ReplayProgress& progress) {
   std::sort(samples.begin(), samples.end());
   samples.erase(std::unique(samples.begin(), samples.end()), samples.end());
   Auditor auditor(recording, program, corpus, backend);
@@ -141,7 +159,8 @@ Result<AuditResult> audit(const Recording& recording, const Program& program, co
     auto from = nearest_standpoint(recording, program, first->step);
     if (!from.ok()) return from.status();
     const std::uint64_t until = next_standpoint(recording, from.value().step);
-    const auto end = std::find_if(first, samples.end(), [&](const AuditSample& sample) { return sample.step >= until; });
+    const auto end =
+        std::find_if(first, samples.end(), [&](const AuditSample& sample) { return sample.step >= until; });
     const Status swept = auditor.sweep(from.value(), {first, end}, progress);
     if (!auditor.result.findings.empty()) break;  // a wrong fitness also explains weights that do not follow
     if (!swept.ok()) return swept;

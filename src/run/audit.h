@@ -1,5 +1,6 @@
-// An audit: evaluates some of a run's work again and compares with the log, to the bit. It proves that the logged fitness
-// follows from the configuration, the text and the start; it says nothing about whether the text was good.
+// An audit: evaluates some of a run's work again and compares with the log, to the bit. It proves that the
+// logged fitness follows from the configuration, the text and the start; it says nothing about whether the
+// text was good.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,8 @@ struct AuditSample {
   auto operator<=>(const AuditSample&) const = default;
 };
 
-// `count` pieces drawn at random (with repetition) from all pairs of all steps of the log; a seed always draws the same.
+// `count` pieces drawn at random (with repetition) from all pairs of all steps of the log; a seed always
+// draws the same.
 std::vector<AuditSample> draw_samples(const Recording& recording, std::uint64_t count, std::uint64_t seed);
 
 // Every pair of every step.
@@ -35,10 +37,11 @@ struct AuditResult {
   std::vector<AuditFinding> findings;
 };
 
-// Rebuilds the weights of each step from the log (checking digests) and the sampled pairs' states by evaluating them from the
-// nearest recorded point on, and compares each sampled fitness. Where a fitness depends on the whole population (every shape
-// but sign), or every pair is asked for, all pairs are evaluated. `corpus` is the training text. Fails where the weights do
-// not follow from the log, naming the step.
+// Rebuilds the weights of each step from the log (checking digests) and the sampled pairs' states by
+// evaluating them from the nearest recorded point on, and compares each sampled fitness. Where a fitness
+// depends on the whole population (every shape but sign), or every pair is asked for, all pairs are
+// evaluated. `corpus` is the training text. Fails where the weights do not follow from the log, naming the
+// step.
 Result<AuditResult> audit(const Recording& recording, const Program& program, const Corpus& corpus,
                           std::vector<AuditSample> samples, Backend& backend, const ReplayProgress& progress);
 

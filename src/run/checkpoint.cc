@@ -84,7 +84,9 @@ Result<RunConfig> read_config(const std::string& run) {
 Status write_checkpoint(const std::string& run, const Program& program, const Checkpoint& checkpoint,
                         std::int64_t population, std::int64_t keep) {
   SafetensorsFile file{to_tensors(program, checkpoint.weights), to_metadata(checkpoint.model_config)};
-  file.tensors.push_back({kStates, {population, program.state_width()}, checkpoint.states});
+  if (!checkpoint.states.empty()) {
+    file.tensors.push_back({kStates, {population, program.state_width()}, checkpoint.states});
+  }
   file.metadata["step"] = std::to_string(checkpoint.step);
   file.metadata["seconds"] = fmt::format("{:.3f}", checkpoint.seconds);
   file.metadata["corpus_digest"] = checkpoint.corpus_digest;
@@ -99,8 +101,9 @@ Status write_checkpoint(const std::string& run, const Program& program, const Ch
   return {};
 }
 
-Result<Checkpoint> read_checkpoint(const std::string& path) {
-  auto file = read_safetensors(path);
+namespace {
+
+Result<Checkpoint> to_checkpoint(Result<SafetensorsFile> file, const std::string& path) {
   if (!file.ok()) return file.status();
   auto model = to_model(file.value(), path);
   if (!model.ok()) return model.status();
@@ -124,6 +127,16 @@ Result<Checkpoint> read_checkpoint(const std::string& path) {
     if (tensor.name == kStates) checkpoint.states = std::move(tensor.data);
   }
   return checkpoint;
+}
+
+}  // namespace
+
+Result<Checkpoint> parse_checkpoint(std::string_view bytes, const std::string& name) {
+  return to_checkpoint(parse_safetensors(bytes, name), name);
+}
+
+Result<Checkpoint> read_checkpoint(const std::string& path) {
+  return to_checkpoint(read_safetensors(path), path);
 }
 
 bool has_checkpoint(const std::string& run) { return !list_checkpoints(run).empty(); }

@@ -19,7 +19,7 @@ struct Checkpoint {
   double seconds = 0;         // of training so far; for display
   ModelConfig model_config;
   Weights weights;
-  std::vector<std::int8_t> states;  // [population][state_width]
+  std::vector<std::int8_t> states;  // [population][state_width]; empty where nothing is carried
 };
 
 std::string config_path(const std::string& run);
@@ -37,7 +37,8 @@ Result<RunConfig> read_config(const std::string& run);
 Status write_checkpoint(const std::string& run, const Program& program, const Checkpoint& checkpoint,
                         std::int64_t population, std::int64_t keep);
 
-// Reads a checkpoint's file. Fails where it is damaged or no checkpoint.
+// A checkpoint from the bytes of its file, or from the file. Fails where it is damaged or no checkpoint.
+Result<Checkpoint> parse_checkpoint(std::string_view bytes, const std::string& name);
 Result<Checkpoint> read_checkpoint(const std::string& path);
 
 bool has_checkpoint(const std::string& run);

@@ -22,7 +22,8 @@ Status check_range(const char* flag, std::int64_t value, std::int64_t low, std::
 
 Status check_choice(const char* flag, const std::string& value, std::initializer_list<const char*> choices) {
   if (std::find(choices.begin(), choices.end(), value) != choices.end()) return {};
-  return fail(flag, fmt::format("'{}' is unknown", value), fmt::format("choose from: {}", fmt::join(choices, ", ")));
+  return fail(flag, fmt::format("'{}' is unknown", value),
+              fmt::format("choose from: {}", fmt::join(choices, ", ")));
 }
 
 Status set_member(RunConfig& config, const Knob& knob, const Json& value, const std::string& name) {
@@ -115,7 +116,8 @@ const std::vector<Knob>& knobs() {
        "alpha is divided by 1 + this * step. Larger settles sooner; smaller keeps learning longer"},
       {"fitness", &C::fitness, kMeaning, "What a pair's losses become: sign, or scaled (their difference)"},
       {"carry", &C::carry, kMeaning,
-       "What members remember from window to window: keep their states, or reset them (and checkpoints hold none)"},
+       "What members remember from window to window: keep their states, or reset them (and checkpoints hold "
+       "none)"},
       {"seed", &C::seed, kMeaning, "Of the initial weights and all noise"},
       {"steps", &C::steps, kLength, "Updates to make in all"},
       {"validate-every", &C::validate_every, kComfort,

@@ -27,8 +27,8 @@ std::string compare_weights(const Program& program, const Weights& a, const Weig
     for (std::size_t i = 0; i < a[t].size(); ++i) count += a[t][i] != b[t][i];
     const TensorSpec& tensor = program.tensors[t];
     const std::int64_t place = in_a - a[t].begin(), row = exact::divide_floor(place, tensor.cols);
-    text += fmt::format("{}: {} of {} differ, first [{}][{}]: {} and {}\n", tensor.label(), count, tensor.size(), row,
-                        place - row * tensor.cols, *in_a, *in_b);
+    text += fmt::format("{}: {} of {} differ, first [{}][{}]: {} and {}\n", tensor.label(), count,
+                        tensor.size(), row, place - row * tensor.cols, *in_a, *in_b);
   }
   return text;
 }
@@ -46,7 +46,8 @@ Result<Weights> weights_after(const Recording& recording, const Program& program
   if (!backend.ok()) return backend.status();
   auto from = nearest_standpoint(recording, program, step);
   if (!from.ok()) return from.status();
-  CLUTCH_RETURN_IF_ERROR(replay(recording, program, from.value(), step, *backend.value(), [](std::uint64_t) {}));
+  CLUTCH_RETURN_IF_ERROR(
+      replay(recording, program, from.value(), step, *backend.value(), [](std::uint64_t) {}));
   Weights weights;
   CLUTCH_RETURN_IF_ERROR(backend.value()->read_weights(weights));
   return weights;
@@ -68,13 +69,16 @@ Result<Difference> diff_runs(const std::string& a, const std::string& b) {
   const bool same_start = log.header.start_digest == log_b.header.start_digest;
   while (same_start && step < shared && log.records[step].digest == log_b.records[step].digest) ++step;
   if (same_start && step == shared) {
-    return Difference{true, fmt::format("equal in all {} steps both have ({} and {})\n", shared, log.records.size(), log_b.records.size())};
+    return Difference{true, fmt::format("equal in all {} steps both have ({} and {})\n", shared,
+                                        log.records.size(), log_b.records.size())};
   }
   const std::uint64_t made = same_start ? step + 1 : 0;
-  auto weights = weights_after(first.value(), program.value(), made), weights_b = weights_after(second.value(), program.value(), made);
+  auto weights = weights_after(first.value(), program.value(), made),
+       weights_b = weights_after(second.value(), program.value(), made);
   if (!weights.ok()) return weights.status();
   if (!weights_b.ok()) return weights_b.status();
-  std::string text = same_start ? fmt::format("they part at step {}\n", made) : "they start from different weights\n";
+  std::string text =
+      same_start ? fmt::format("they part at step {}\n", made) : "they start from different weights\n";
   if (same_start) {
     const auto &fitness = log.records[step].fitness, &fitness_b = log_b.records[step].fitness;
     if (fitness.size() == fitness_b.size()) {
@@ -96,7 +100,8 @@ Result<Difference> diff(const std::string& a, const std::string& b) {
   if (!first.ok()) return first.status();
   if (!second.ok()) return second.status();
   CLUTCH_RETURN_IF_ERROR(check_same_program(first.value().program, second.value().program, b));
-  const std::string text = compare_weights(first.value().program, first.value().weights, second.value().weights);
+  const std::string text =
+      compare_weights(first.value().program, first.value().weights, second.value().weights);
   return Difference{text.empty(), text.empty() ? "equal\n" : text};
 }
 

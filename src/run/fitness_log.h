@@ -1,9 +1,10 @@
-// The fitness log of a run, RUN/fitness.log: with the configuration and the start it determines the weights at every
-// step. Append-only, framed, a checksum on every record; docs/FORMATS.md has it byte by byte.
+// The fitness log of a run, RUN/fitness.log: with the configuration and the start it determines the weights
+// at every step. Append-only, framed, a checksum on every record; docs/FORMATS.md has it byte by byte.
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,17 +25,21 @@ struct LogHeader {
 };
 
 struct LogRecord {
-  std::uint64_t step = 0;              // updates made before this one: records count from 0
-  std::int64_t loss = 0;               // sum of all members' losses, in units of 2^-20 bit
-  std::uint64_t digest = 0;            // of the weights after the update
-  std::vector<std::int8_t> fitness;    // [pairs]
+  std::uint64_t step = 0;            // updates made before this one: records count from 0
+  std::int64_t loss = 0;             // sum of all members' losses, in units of 2^-20 bit
+  std::uint64_t digest = 0;          // of the weights after the update
+  std::vector<std::int8_t> fitness;  // [pairs]
 
   bool operator==(const LogRecord&) const = default;
 };
 
+// Fitness as bytes. Shape sign: five pairs a byte, pair i of them as the digit (f + 1) of 3^i; other shapes:
+// a byte each. Unpacking (bytes of the packed size) is false where a byte stands for no fitness.
+std::size_t packed_fitness_bytes(FitnessShape shape, std::uint32_t pairs);
+void pack_fitness(FitnessShape shape, std::span<const std::int8_t> fitness, std::string& out);
+bool unpack_fitness(FitnessShape shape, std::string_view bytes, std::span<std::int8_t> out);
+
 constexpr std::size_t kLogHeaderBytes = 40;
-// Five three-valued fitnesses a byte for shape sign, one byte each for others.
-std::size_t packed_fitness_bytes(const LogHeader& header);
 std::size_t record_bytes(const LogHeader& header);
 
 std::string encode_header(const LogHeader& header);
@@ -46,7 +51,7 @@ struct FitnessLog {
   std::vector<LogRecord> records;
   std::uint64_t good_bytes = 0;  // of the file, up to the end of the last good record
   std::string torn;              // says what was cut off at the end; empty where nothing was
-  Status damage;                 // a record in the middle whose checksum or step is wrong; `records` end before it
+  Status damage;  // a record in the middle whose checksum or step is wrong; `records` end before it
 };
 
 // Never fails on what follows a good header: see `torn` and `damage`. `name` stands for the file in messages.
@@ -70,7 +75,8 @@ class LogWriter {
   Status sync();
 
  private:
-  LogWriter(std::string path, LogHeader header, int file) : path_(std::move(path)), header_(header), file_(file) {}
+  LogWriter(std::string path, LogHeader header, int file)
+      : path_(std::move(path)), header_(header), file_(file) {}
   Status write(std::string_view bytes);
   std::string path_;
   LogHeader header_;

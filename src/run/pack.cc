@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "base/bytes.h"
 #include "base/files.h"
 #include "data/formats.h"
 
@@ -18,12 +19,6 @@ constexpr std::string_view kMagic = "CLUTCHPK";
 constexpr std::size_t kPrefixBytes = 8 + 8;  // magic, checksum of everything behind
 constexpr std::uint64_t kMaxPackBytes = std::uint64_t{1} << 36;
 constexpr int kCompressionLevel = 19;
-
-std::string little_endian(std::uint64_t value) {
-  std::string out;
-  for (int i = 0; i < 8; ++i) out.push_back(static_cast<char>(value >> (8 * i) & 0xFF));
-  return out;
-}
 
 }  // namespace
 
@@ -36,10 +31,15 @@ Result<std::string> pack(const Recording& recording) {
   for (const LogRecord& record : recording.log.records) plain += encode_record(recording.log.header, record);
 
   std::string packed(ZSTD_compressBound(plain.size()), '\0');
-  const std::size_t size = ZSTD_compress(packed.data(), packed.size(), plain.data(), plain.size(), kCompressionLevel);
-  if (ZSTD_isError(size)) return fail(recording.name, std::string("cannot be compressed: ") + ZSTD_getErrorName(size), "free memory");
+  const std::size_t size =
+      ZSTD_compress(packed.data(), packed.size(), plain.data(), plain.size(), kCompressionLevel);
+  if (ZSTD_isError(size))
+    return fail(recording.name, std::string("cannot be compressed: ") + ZSTD_getErrorName(size),
+                "free memory");
   packed.resize(size);
-  return std::string(kMagic) + little_endian(XXH3_64bits(packed.data(), packed.size())) + packed;
+  std::string file(kMagic);
+  put_little_endian(file, XXH3_64bits(packed.data(), packed.size()), 8);
+  return file + packed;
 }
 
 Result<Recording> unpack(std::string_view bytes, const std::string& name) {
@@ -47,15 +47,15 @@ Result<Recording> unpack(std::string_view bytes, const std::string& name) {
     return fail(name, "is no packed run", "make one with `clutch pack RUN -o FILE`");
   }
   const std::string_view packed = bytes.substr(kPrefixBytes);
-  if (bytes.substr(8, 8) != little_endian(XXH3_64bits(packed.data(), packed.size()))) {
+  if (get_little_endian(bytes, 8, 8) != XXH3_64bits(packed.data(), packed.size())) {
     return fail(name, "its checksum is wrong", "the file is damaged; copy it again");
   }
   auto plain = decompress_zstd(packed, name, kMaxPackBytes);
   if (!plain.ok()) return plain.status();
   const std::size_t line = plain.value().find('\n');
   const auto json = nlohmann::ordered_json::parse(plain.value().substr(0, line), nullptr, false);
-  if (line == std::string::npos || !json.is_object() || !json.contains("config") || !json.contains("corpus_digest") ||
-      !json["corpus_digest"].is_string()) {
+  if (line == std::string::npos || !json.is_object() || !json.contains("config") ||
+      !json.contains("corpus_digest") || !json["corpus_digest"].is_string()) {
     return fail(name, "its first line is no configuration", "make it anew with `clutch pack`");
   }
   auto config = config_from_json(json["config"].dump(), name);
@@ -65,7 +65,8 @@ Result<Recording> unpack(std::string_view bytes, const std::string& name) {
   if (!log.ok()) return log.status();
   if (!log.value().damage.ok()) return log.value().damage;
   if (!log.value().torn.empty()) return fail(name, log.value().torn, "make it anew with `clutch pack`");
-  Recording recording{name, config.value(), model_config(config.value()), std::move(log).value(), json["corpus_digest"]};
+  Recording recording{name, config.value(), model_config(config.value()), std::move(log).value(),
+                      json["corpus_digest"]};
   CLUTCH_RETURN_IF_ERROR(check_recording(recording));
   return recording;
 }

@@ -1,4 +1,5 @@
-// A run in one file, RUN.clutch: the recipe from which anybody rebuilds the exact model. docs/FORMATS.md has it byte by byte.
+// A run in one file, RUN.clutch: the recipe from which anybody rebuilds the exact model. docs/FORMATS.md has
+// it byte by byte.
 #pragma once
 
 #include <string>

@@ -16,7 +16,8 @@ Result<Recording> read_recording(const std::string& run) {
   auto log = read_log(log_path(run));
   if (!log.ok()) return log.status();
   Recording recording{run, config.value(), model_config(config.value()), std::move(log).value(), ""};
-  if (auto checkpoint = read_checkpoint_at_or_before(run, ~std::uint64_t{0} >> 1); checkpoint && checkpoint->ok()) {
+  if (auto checkpoint = read_checkpoint_at_or_before(run, ~std::uint64_t{0} >> 1);
+      checkpoint && checkpoint->ok()) {
     recording.corpus_digest = checkpoint->value().corpus_digest;
   }
   CLUTCH_RETURN_IF_ERROR(check_recording(recording));
@@ -28,17 +29,19 @@ Status check_recording(const Recording& recording) {
   const LogHeader& header = recording.log.header;
   if (header.pairs != wanted.pairs() || name(header.fitness) != recording.config.fitness) {
     return fail(recording.name,
-                fmt::format("is of {} pairs and fitness {}, but config.json says {} and {}", header.pairs, name(header.fitness),
-                            wanted.pairs(), recording.config.fitness),
+                fmt::format("is of {} pairs and fitness {}, but config.json says {} and {}", header.pairs,
+                            name(header.fitness), wanted.pairs(), recording.config.fitness),
                 "restore the config.json that belongs to it");
   }
   return {};
 }
 
-Result<Standpoint> nearest_standpoint(const Recording& recording, const Program& program, std::uint64_t step) {
+Result<Standpoint> nearest_standpoint(const Recording& recording, const Program& program,
+                                      std::uint64_t step) {
   if (auto checkpoint = read_checkpoint_at_or_before(recording.name, step)) {
     if (!checkpoint->ok()) return checkpoint->status();
-    return Standpoint{checkpoint->value().step, std::move(checkpoint->value().weights), std::move(checkpoint->value().states)};
+    return Standpoint{checkpoint->value().step, std::move(checkpoint->value().weights),
+                      std::move(checkpoint->value().states)};
   }
   if (recording.config.init.empty()) {
     return Standpoint{0, initial_weights(program, static_cast<std::uint64_t>(recording.config.seed)), {}};
@@ -55,8 +58,8 @@ std::uint64_t next_standpoint(const Recording& recording, std::uint64_t step) {
   return std::numeric_limits<std::uint64_t>::max();
 }
 
-Status replay(const Recording& recording, const Program& program, const Standpoint& from, std::uint64_t to, Backend& backend,
-              const ReplayProgress& progress) {
+Status replay(const Recording& recording, const Program& program, const Standpoint& from, std::uint64_t to,
+              Backend& backend, const ReplayProgress& progress) {
   const FitnessLog& log = recording.log;
   if (to > log.records.size()) {
     return fail(recording.name, fmt::format("its log holds {} steps, not {}", log.records.size(), to),
@@ -65,7 +68,9 @@ Status replay(const Recording& recording, const Program& program, const Standpoi
   const std::uint64_t expected = from.step == 0 ? log.header.start_digest : log.records[from.step - 1].digest;
   const std::uint64_t found = digest(program, from.weights);
   if (found != expected) {
-    return fail(recording.name, fmt::format("the weights at step {} have digest {:016x}, the log says {:016x}", from.step, found, expected),
+    return fail(recording.name,
+                fmt::format("the weights at step {} have digest {:016x}, the log says {:016x}", from.step,
+                            found, expected),
                 "the start or the checkpoint is not the one the log was written from");
   }
   const Population members = population(recording.config);
@@ -76,8 +81,8 @@ Status replay(const Recording& recording, const Program& program, const Standpoi
     if (!updated.ok()) return updated.status();
     if (updated.value().digest != log.records[step].digest) {
       return fail(recording.name,
-                  fmt::format("after step {} the digest is {:016x}, the log says {:016x}", step + 1, updated.value().digest,
-                              log.records[step].digest),
+                  fmt::format("after step {} the digest is {:016x}, the log says {:016x}", step + 1,
+                              updated.value().digest, log.records[step].digest),
                   "the log or the configuration was changed, or a backend is wrong: try --backend reference");
     }
     progress(step + 1);
