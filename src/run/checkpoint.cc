@@ -1,12 +1,14 @@
 #include "run/checkpoint.h"
 
 #include <fmt/format.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "base/files.h"
 #include "base/safetensors.h"
@@ -46,6 +48,11 @@ Result<std::uint64_t> metadata_number(const SafetensorsFile& file, const char* k
     if (error == std::errc() && end == text.data() + text.size()) return value;
   }
   return fail(name, fmt::format("its metadata hold no number '{}'", key), "it is no checkpoint of a run");
+}
+
+// Of the member states, seeded with the step, so that neither can change unseen.
+std::string states_digest(std::uint64_t step, std::span<const std::int8_t> states) {
+  return fmt::format("{:016x}", XXH3_64bits_withSeed(states.data(), states.size(), step));
 }
 
 Status make_folder(const std::string& path) {
@@ -91,6 +98,7 @@ Status write_checkpoint(const std::string& run, const Program& program, const Ch
   file.metadata["seconds"] = fmt::format("{:.3f}", checkpoint.seconds);
   file.metadata["corpus_digest"] = checkpoint.corpus_digest;
   file.metadata["weights_digest"] = fmt::format("{:016x}", digest(program, checkpoint.weights));
+  file.metadata["states_digest"] = states_digest(checkpoint.step, checkpoint.states);
   CLUTCH_RETURN_IF_ERROR(make_folder(checkpoints_path(run)));
   CLUTCH_RETURN_IF_ERROR(write_safetensors(checkpoint_path(run, checkpoint.step), file));
   const auto paths = list_checkpoints(run);
@@ -125,6 +133,13 @@ Result<Checkpoint> to_checkpoint(Result<SafetensorsFile> file, const std::string
   }
   for (Tensor& tensor : file.value().tensors) {
     if (tensor.name == kStates) checkpoint.states = std::move(tensor.data);
+  }
+  const std::string saved_states = file.value().metadata["states_digest"];
+  if (saved_states != states_digest(checkpoint.step, checkpoint.states)) {
+    return fail(
+        path,
+        fmt::format("its member states or its step {} are not those it was saved with", checkpoint.step),
+        "the file is damaged; remove it to go on from the checkpoint before");
   }
   return checkpoint;
 }

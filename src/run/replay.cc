@@ -13,8 +13,18 @@ Result<Recording> read_recording(const std::string& run) {
   auto config = read_config(run);
   if (!config.ok()) return config.status();
   CLUTCH_RETURN_IF_ERROR(resolve(config.value()));
+  const auto saved = checkpoint_steps(run);  // before the log, which may be growing
   auto log = read_log(log_path(run));
   if (!log.ok()) return log.status();
+  if (FitnessLog& read = log.value();
+      read.damage.ok() && !saved.empty() && saved.back() > read.records.size()) {
+    read.damage =
+        fail(log_path(run),
+             fmt::format("holds {} good steps, fewer than the last checkpoint's {}{}", read.records.size(),
+                         saved.back(), read.torn.empty() ? "" : ": " + read.torn),
+             "restore it; the steps it holds stay usable");
+    read.torn.clear();
+  }
   Recording recording{run, config.value(), model_config(config.value()), std::move(log).value(), ""};
   if (auto checkpoint = read_checkpoint_at_or_before(run, ~std::uint64_t{0} >> 1);
       checkpoint && checkpoint->ok()) {
@@ -36,10 +46,22 @@ Status check_recording(const Recording& recording) {
   return {};
 }
 
+namespace {
+
+Status check_same_model(const Recording& recording, const ModelConfig& found, const std::string& name) {
+  if (to_metadata(found) == to_metadata(recording.model_config)) return {};
+  return fail(name, "holds another model than " + recording.name + " says",
+              "restore the config.json that belongs to it");
+}
+
+}  // namespace
+
 Result<Standpoint> nearest_standpoint(const Recording& recording, const Program& program,
                                       std::uint64_t step) {
   if (auto checkpoint = read_checkpoint_at_or_before(recording.name, step)) {
     if (!checkpoint->ok()) return checkpoint->status();
+    CLUTCH_RETURN_IF_ERROR(
+        check_same_model(recording, checkpoint->value().model_config, "the checkpoint of " + recording.name));
     return Standpoint{checkpoint->value().step, std::move(checkpoint->value().weights),
                       std::move(checkpoint->value().states)};
   }
@@ -48,6 +70,7 @@ Result<Standpoint> nearest_standpoint(const Recording& recording, const Program&
   }
   auto model = load_model(recording.config.init);
   if (!model.ok()) return model.status();
+  CLUTCH_RETURN_IF_ERROR(check_same_model(recording, model.value().config, recording.config.init));
   return Standpoint{0, std::move(model.value().weights), {}};
 }
 
@@ -64,6 +87,11 @@ Status replay(const Recording& recording, const Program& program, const Standpoi
   if (to > log.records.size()) {
     return fail(recording.name, fmt::format("its log holds {} steps, not {}", log.records.size(), to),
                 log.damage.ok() ? "choose an earlier --to" : log.damage.message());
+  }
+  if (from.step > to) {
+    return fail(recording.name,
+                fmt::format("a checkpoint named for step {} or before is of step {}", to, from.step),
+                "remove that checkpoint");
   }
   const std::uint64_t expected = from.step == 0 ? log.header.start_digest : log.records[from.step - 1].digest;
   const std::uint64_t found = digest(program, from.weights);

@@ -21,8 +21,8 @@ struct Recording {
   std::string corpus_digest;  // of the training text; empty where unknown
 };
 
-// Reads config.json and fitness.log of a run folder. A log damaged in the middle is fine: what stands before
-// the damage is in `log.records`.
+// Reads config.json and fitness.log of a run folder. A log that is damaged in the middle, or ends before the
+// last checkpoint, is fine: `log.damage` says so, and what is good is in `log.records`.
 Result<Recording> read_recording(const std::string& run);
 
 // That the log is of the configuration's population and fitness shape.

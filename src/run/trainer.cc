@@ -119,6 +119,10 @@ Status Trainer::read_checkpoint_from_rank_0(const std::string& run, Checkpoint& 
     auto checkpoint = parse_checkpoint(shared.value(), run);
     if (!checkpoint.ok()) return checkpoint.status();
     out = std::move(checkpoint).value();
+    if (to_metadata(out.model_config) != to_metadata(model_config_)) {
+      return fail(config_path(run), "describes another model than the last checkpoint holds",
+                  "restore the config.json that belongs to the run");
+    }
     if (out.corpus_digest == digest_text(train_.digest)) return {};
     return fail("--data",
                 fmt::format("the text has digest {}, but {} was trained on {}", digest_text(train_.digest),
@@ -285,6 +289,11 @@ Status Trainer::write_sample(TrainObserver& observer) {
 
 // A checkpoint, which needs every rank's states.
 Status Trainer::save() {
+  auto digests = cluster_.gather(digest_text(digest_));  // the last update's have not been compared yet
+  if (!digests.ok()) return digests.status();
+  for (int r = 1; r < cluster_.size(); ++r) {
+    if (digests.value()[static_cast<std::size_t>(r)] != digests.value()[0]) return name_odd_rank(r);
+  }
   std::string mine;
   if (config_.carry == "keep") {
     mine.resize(2 * cluster_.share(population_.pairs()).count *
