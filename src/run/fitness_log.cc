@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <utility>
 
 #include "base/bytes.h"
@@ -176,6 +177,13 @@ Result<LogWriter> LogWriter::create(const std::string& path, const LogHeader& he
     return fail(path, std::string("cannot be created: ") + std::strerror(errno), "choose another --out");
   LogWriter writer(path, header, file);
   CLUTCH_RETURN_IF_ERROR(writer.write(encode_header(header)));
+  // The name has to reach the disk too. File systems that cannot sync folders have nothing better to offer.
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  const int directory = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory >= 0) {
+    ::fsync(directory);
+    ::close(directory);
+  }
   return writer;
 }
 

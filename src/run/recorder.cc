@@ -1,6 +1,9 @@
 #include "run/recorder.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -11,6 +14,29 @@
 
 namespace clutch {
 
+// The kernel's lock on a folder. It ends with the process, however that ends.
+class Recorder::Lock {
+ public:
+  explicit Lock(const std::string& folder)
+      : folder_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {}
+  Lock(const Lock&) = delete;
+  Lock& operator=(const Lock&) = delete;
+  ~Lock() {
+    if (folder_ >= 0) ::close(folder_);
+  }
+  // False where another process has it. Some network file systems know no locks: there, nobody is kept out.
+  bool take() const { return ::flock(folder_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK; }
+
+ private:
+  const int folder_;
+};
+
+Status Recorder::lock() {
+  lock_ = std::make_shared<Lock>(run_);
+  if (lock_->take()) return {};
+  return fail(run_, "is being trained by another process", "wait for its end, or end it");
+}
+
 LogHeader Recorder::header(std::uint64_t start_digest) const {
   return {exact::kSemanticVersion, population(config_).pairs(), *fitness_shape(config_.fitness),
           start_digest};
@@ -20,14 +46,16 @@ Result<std::unique_ptr<Recorder>> Recorder::create(const std::string& run, const
                                                    std::uint64_t start_digest) {
   CLUTCH_RETURN_IF_ERROR(create_run(run, config));
   auto recorder = std::unique_ptr<Recorder>(new Recorder(run, config));
+  CLUTCH_RETURN_IF_ERROR(recorder->lock());
   CLUTCH_RETURN_IF_ERROR(recorder->new_log(start_digest));
   return recorder;
 }
 
 Result<std::unique_ptr<Recorder>> Recorder::reopen(const std::string& run, const RunConfig& config,
-                                                   std::uint64_t step, std::uint64_t start_digest) {
+                                                   std::uint64_t step, std::uint64_t digest) {
   auto recorder = std::unique_ptr<Recorder>(new Recorder(run, config));
-  CLUTCH_RETURN_IF_ERROR(recorder->open_log(step, start_digest));
+  CLUTCH_RETURN_IF_ERROR(recorder->lock());
+  CLUTCH_RETURN_IF_ERROR(recorder->open_log(step, digest));
   CLUTCH_RETURN_IF_ERROR(cut_metrics(run, step));
   CLUTCH_RETURN_IF_ERROR(write_config(run, config));
   return recorder;
@@ -40,14 +68,14 @@ Status Recorder::new_log(std::uint64_t start_digest) {
   return {};
 }
 
-Status Recorder::open_log(std::uint64_t step, std::uint64_t start_digest) {
+Status Recorder::open_log(std::uint64_t step, std::uint64_t digest) {
   std::error_code error;
   // A run killed at its very start has no log, or not all of its header.
   const bool begun = std::filesystem::exists(log_path(run_), error) &&
                      std::filesystem::file_size(log_path(run_), error) >= kLogHeaderBytes;
   if (step == 0 && !begun) {
     std::filesystem::remove(log_path(run_), error);
-    return new_log(start_digest);
+    return new_log(digest);
   }
   auto read = read_log(log_path(run_));
   if (!read.ok()) return read.status();
@@ -59,8 +87,16 @@ Status Recorder::open_log(std::uint64_t step, std::uint64_t start_digest) {
   if (log.records.size() < step) {
     return fail(log_path(run_),
                 fmt::format("holds {} good steps, fewer than the checkpoint's {}{}", log.records.size(), step,
-                            log.damage.ok() ? "" : "; " + log.damage.message()),
+                            log.damage.ok() ? (log.torn.empty() ? "" : "; " + log.torn)
+                                            : "; " + log.damage.message()),
                 "restore it, or start a new run with --init " + run_);
+  }
+  const std::uint64_t expected = step == 0 ? log.header.start_digest : log.records[step - 1].digest;
+  if (digest != expected) {
+    return fail(log_path(run_),
+                fmt::format("says digest {:016x} at step {}, the weights to go on from have {:016x}",
+                            expected, step, digest),
+                "the checkpoint, config.json and fitness.log are not of one run; restore them");
   }
   if (!log.torn.empty()) notes_.push_back(log.torn);
   if (!log.damage.ok()) notes_.push_back(log.damage.message() + "; the steps from there on are done again");

@@ -34,11 +34,12 @@ class Recorder {
   static Result<std::unique_ptr<Recorder>> create(const std::string& run, const RunConfig& config,
                                                   std::uint64_t start_digest);
 
-  // A run that goes on after `step` updates; start_digest is of the seed's initial weights and used at step 0
-  // alone. The log's records beyond `step` are kept: those steps must come out the same again. A log damaged
-  // beyond `step` is cut there; before it, that is a failure. metrics.jsonl is cut at `step`.
+  // A run that goes on after `step` updates, from weights of this digest. The log's records beyond `step` are
+  // kept: those steps must come out the same again. A log damaged beyond `step` is cut there; before it, that
+  // is a failure, as are weights (of `digest`) that are not the log's at `step`. metrics.jsonl is cut at
+  // `step`.
   static Result<std::unique_ptr<Recorder>> reopen(const std::string& run, const RunConfig& config,
-                                                  std::uint64_t step, std::uint64_t start_digest);
+                                                  std::uint64_t step, std::uint64_t digest);
 
   // Appends a step to the log (handed to the operating system before it returns), or, where an earlier part
   // of the run logged it, compares it.
@@ -54,13 +55,16 @@ class Recorder {
 
  private:
   Recorder(std::string run, const RunConfig& config) : run_(std::move(run)), config_(config) {}
+  class Lock;
   LogHeader header(std::uint64_t start_digest) const;
   Status new_log(std::uint64_t start_digest);
-  Status open_log(std::uint64_t step, std::uint64_t start_digest);
+  Status open_log(std::uint64_t step, std::uint64_t digest);
+  Status lock();
   Status sync_log(bool now);
 
   const std::string run_;
   const RunConfig config_;
+  std::shared_ptr<Lock> lock_;  // of the folder: two that write one run would spoil it
   std::optional<LogWriter> log_;
   std::vector<LogRecord> logged_;  // from an earlier part of the run
   std::vector<std::string> notes_;
