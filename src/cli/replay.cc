@@ -32,6 +32,11 @@ struct Session {
   std::unique_ptr<Backend> backend;
 };
 
+void print_notes(const FitnessLog& log) {
+  if (!log.torn.empty()) fmt::print(stderr, "note: {}\n", log.torn);
+  if (!log.damage.ok()) fmt::print(stderr, "note: {}\n", log.damage.message());
+}
+
 Result<Session> open_session(const Options& options) {
   auto recording = open_recording(options.run);
   if (!recording.ok()) return recording.status();
@@ -42,9 +47,7 @@ Result<Session> open_session(const Options& options) {
   if (!backend.ok()) return backend.status();
   CLUTCH_RETURN_IF_ERROR(
       backend.value()->supports(program.value(), population(recording.value().config).noise));
-  const FitnessLog& log = recording.value().log;
-  if (!log.torn.empty()) fmt::print(stderr, "note: {}\n", log.torn);
-  if (!log.damage.ok()) fmt::print(stderr, "note: {}\n", log.damage.message());
+  print_notes(recording.value().log);
   return Session{std::move(recording).value(), std::move(program).value(), std::move(backend).value()};
 }
 
@@ -66,6 +69,8 @@ void end_progress() {
 }
 
 Status run_replay(const Options& options) {
+  if (options.to < -1)
+    return fail("--to", fmt::format("{} is no step", options.to), "-1 stands for the last step");
   auto session = open_session(options);
   if (!session.ok()) return session.status();
   auto& [recording, program, backend] = session.value();
@@ -93,6 +98,7 @@ Status run_pack(const Options& options) {
   auto recording = read_recording(options.run);
   if (!recording.ok()) return recording.status();
   if (!recording.value().log.damage.ok()) return recording.value().log.damage;
+  print_notes(recording.value().log);
   auto bytes = pack(recording.value());
   if (!bytes.ok()) return bytes.status();
   auto program = build_program(recording.value().model_config, population(recording.value().config).noise);
@@ -138,7 +144,18 @@ Status run_audit(const Options& options) {
   }
   fmt::print("{} pairs compared, {} windows of pairs evaluated, {} differ\n", result.value().compared,
              result.value().evaluated_pairs, result.value().findings.size());
-  if (result.value().findings.empty()) return {};
+  for (const AuditLoss& loss : result.value().losses) {
+    fmt::print("step {}: the log says {} for the sum of losses, evaluation says {}\n", loss.step + 1,
+               loss.logged, loss.found);
+  }
+  const bool agrees = result.value().findings.empty() && result.value().losses.empty();
+  if (agrees && !recording.log.damage.ok())
+    return recording.log.damage;  // an audit vouches for the whole log
+  if (agrees && !recording.log.torn.empty()) {
+    return fail(options.run, "the last record of its log is torn and was not audited",
+                "cut it off by resuming the run");
+  }
+  if (agrees) return {};
   return fail(options.run, "the log does not say what evaluation says", "do not trust it from that step on");
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <numeric>
 
 #include "exact/noise.h"
 #include "run/checkpoint.h"
@@ -18,6 +19,8 @@ struct Shard {
   std::uint32_t first_pair = 0, pairs = 0;
   std::uint64_t last_step = 0;  // needed up to here
   std::unique_ptr<States> states;
+
+  bool has(std::uint32_t pair) const { return pair >= first_pair && pair - first_pair < pairs; }
 };
 
 class Auditor {
@@ -38,26 +41,27 @@ class Auditor {
     const auto& records = recording_.log.records;
     CLUTCH_RETURN_IF_ERROR(
         replay(recording_, program_, from, from.step, backend_, progress));  // loads, checks the digest
-    auto shards = make_shards(samples, from.states);
+    auto shards = make_shards(samples, from);
     if (!shards.ok()) return shards.status();
     const std::uint64_t last = samples.back().step;
     auto next = samples.begin();
     for (std::uint64_t step = from.step; step <= last; ++step) {
+      const auto end_of_step =
+          std::find_if(next, samples.end(), [&](const AuditSample& sample) { return sample.step != step; });
       for (Shard& shard : shards.value()) {
-        const bool sampled = next != samples.end() && next->step == step;
+        const bool sampled =
+            std::any_of(next, end_of_step, [&](const AuditSample& sample) { return shard.has(sample.pair); });
         if (shard.last_step < step || (reset_ && !sampled)) continue;
-        CLUTCH_RETURN_IF_ERROR(evaluate(shard, step, next, samples.end()));
+        CLUTCH_RETURN_IF_ERROR(evaluate(shard, step, next, end_of_step));
       }
-      while (next != samples.end() && next->step == step) ++next;
-      if (step < last) {
-        auto updated = apply_step(backend_, population_, schedule_, step, records[step].fitness);
-        if (!updated.ok()) return updated.status();
-        if (updated.value().digest != records[step].digest) {
-          return fail(recording_.name,
-                      fmt::format("after step {} the digest is {:016x}, the log says {:016x}", step + 1,
-                                  updated.value().digest, records[step].digest),
-                      "the log was changed there, or was not written by this configuration");
-        }
+      next = end_of_step;
+      auto updated = apply_step(backend_, population_, schedule_, step, records[step].fitness);
+      if (!updated.ok()) return updated.status();
+      if (updated.value().digest != records[step].digest) {
+        return fail(recording_.name,
+                    fmt::format("after step {} the digest is {:016x}, the log says {:016x}", step + 1,
+                                updated.value().digest, records[step].digest),
+                    "the log was changed there, or was not written by this configuration");
       }
       progress(step + 1);
     }
@@ -69,8 +73,7 @@ class Auditor {
  private:
   using Samples = std::vector<AuditSample>::const_iterator;
 
-  Result<std::vector<Shard>> make_shards(const std::vector<AuditSample>& samples,
-                                         const std::vector<std::int8_t>& states) {
+  Result<std::vector<Shard>> make_shards(const std::vector<AuditSample>& samples, const Standpoint& from) {
     std::map<std::uint32_t, std::uint64_t> last_step;  // by pair
     for (const AuditSample& sample : samples)
       last_step[sample.pair] = std::max(last_step[sample.pair], sample.step);
@@ -81,12 +84,22 @@ class Auditor {
       for (const auto& [pair, step] : last_step) shards.push_back({pair, 1, step, nullptr});
     }
     const std::int64_t width = program_.state_width();
+    const auto wanted = static_cast<std::size_t>(population_.size * width);
+    const bool zeros = from.states.empty() && (from.step == 0 || reset_);
+    if (!zeros && (from.states.size() != wanted || std::find(from.states.begin(), from.states.end(),
+                                                             std::int8_t{-128}) != from.states.end())) {
+      return fail(
+          recording_.name,
+          fmt::format("the checkpoint of step {} holds {} values of member states, not {} in [-127, 127]",
+                      from.step, from.states.size(), wanted),
+          "remove that checkpoint");
+    }
     for (Shard& shard : shards) {
       auto made = backend_.new_states(2 * shard.pairs);
       if (!made.ok()) return made.status();
       shard.states = std::move(made).value();
-      if (!states.empty())
-        shard.states->write({states.data() + 2 * shard.first_pair * width,
+      if (!from.states.empty())
+        shard.states->write({from.states.data() + 2 * shard.first_pair * width,
                              static_cast<std::size_t>(2 * shard.pairs * width)});
     }
     return shards;
@@ -104,9 +117,14 @@ class Auditor {
                                               .states = shard.states.get()},
                                              {.losses = losses, .logits = {}}));
     result.evaluated_pairs += shard.pairs;
+    if (shard.pairs == population_.pairs()) {
+      const std::int64_t logged = recording_.log.records[step].loss,
+                         found = std::accumulate(losses.begin(), losses.end(), std::int64_t{0});
+      if (logged != found) result.losses.push_back({step, logged, found});
+    }
     const auto fitness = fitness_of(shape_, losses);
-    for (; first != end && first->step == step; ++first) {
-      if (first->pair < shard.first_pair || first->pair >= shard.first_pair + shard.pairs) continue;
+    for (; first != end; ++first) {
+      if (!shard.has(first->pair)) continue;
       const int logged = recording_.log.records[step].fitness[first->pair],
                 found = fitness[first->pair - shard.first_pair];
       ++result.compared;

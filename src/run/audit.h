@@ -30,11 +30,17 @@ struct AuditFinding {
   int logged = 0, found = 0;  // fitness
 };
 
+struct AuditLoss {
+  std::uint64_t step = 0;
+  std::int64_t logged = 0, found = 0;  // sums over the population
+};
+
 struct AuditResult {
   std::uint64_t compared = 0;         // pieces
   std::uint64_t evaluated_pairs = 0;  // windows of pairs evaluated to get there, states on the way included
   // Disagreements, up to the end of the stretch between two recorded points in which the first was found.
   std::vector<AuditFinding> findings;
+  std::vector<AuditLoss> losses;  // sums that disagree, of the steps where all pairs were evaluated
 };
 
 // Rebuilds the weights of each step from the log (checking digests) and the sampled pairs' states by
