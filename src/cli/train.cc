@@ -149,6 +149,8 @@ Result<RunConfig> share_config(const Options& options, Cluster& cluster) {
   if (!shared.ok()) return shared.status();
   auto parsed = config_from_json(shared.value(), config_path(options.resume));
   if (!parsed.ok()) return parsed.status();
+  if (!cluster.writes() && options.given.contains("data")) parsed.value().data = options.flags.data;
+  if (!cluster.writes() && options.given.contains("valid")) parsed.value().valid = options.flags.valid;
   if (options.given.contains("backend")) parsed.value().backend = options.flags.backend;
   if (options.given.contains("threads")) parsed.value().threads = options.flags.threads;
   return parsed;

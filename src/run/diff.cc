@@ -64,19 +64,23 @@ Result<Difference> diff_runs(const std::string& a, const std::string& b) {
   CLUTCH_RETURN_IF_ERROR(check_same_program(program.value(), other.value(), b));
 
   const auto &log = first.value().log, &log_b = second.value().log;
+  std::string damage;  // what of either log was not compared
+  for (const FitnessLog* each : {&log, &log_b}) {
+    if (!each->torn.empty()) damage += "note: " + each->torn + "\n";
+    if (!each->damage.ok()) damage += "note: " + each->damage.message() + "\n";
+  }
   const std::size_t shared = std::min(log.records.size(), log_b.records.size());
   std::size_t step = 0;
   const bool same_start = log.header.start_digest == log_b.header.start_digest;
-  while (same_start && step < shared && log.records[step].digest == log_b.records[step].digest) ++step;
+  while (same_start && step < shared && log.records[step] == log_b.records[step]) ++step;
   if (same_start && step == shared) {
     return Difference{true, fmt::format("equal in all {} steps both have ({} and {})\n", shared,
-                                        log.records.size(), log_b.records.size())};
+                                        log.records.size(), log_b.records.size()) +
+                                damage};
   }
   const std::uint64_t made = same_start ? step + 1 : 0;
   auto weights = weights_after(first.value(), program.value(), made),
        weights_b = weights_after(second.value(), program.value(), made);
-  if (!weights.ok()) return weights.status();
-  if (!weights_b.ok()) return weights_b.status();
   std::string text =
       same_start ? fmt::format("they part at step {}\n", made) : "they start from different weights\n";
   if (same_start) {
@@ -84,12 +88,21 @@ Result<Difference> diff_runs(const std::string& a, const std::string& b) {
     if (fitness.size() == fitness_b.size()) {
       std::size_t pairs = 0;
       for (std::size_t p = 0; p < fitness.size(); ++p) pairs += fitness[p] != fitness_b[p];
-      text += fmt::format("fitness of {} of {} pairs differs there\n", pairs, fitness.size());
+      text += fmt::format("fitness of {} of {} pairs differs there, the sum of losses {}\n", pairs,
+                          fitness.size(), log.records[step].loss == log_b.records[step].loss ? "not" : "too");
     } else {
       text += fmt::format("they have {} and {} pairs\n", fitness.size(), fitness_b.size());
     }
   }
-  return Difference{false, text + compare_weights(program.value(), weights.value(), weights_b.value())};
+  // Of a log that was tampered with, weights may not follow.
+  for (const Status& status : {weights.status(), weights_b.status()}) {
+    if (!status.ok()) text += status.message() + "\n";
+  }
+  if (weights.ok() && weights_b.ok()) {
+    const std::string differing = compare_weights(program.value(), weights.value(), weights_b.value());
+    text += differing.empty() ? "their weights are equal there\n" : differing;
+  }
+  return Difference{false, text + damage};
 }
 
 }  // namespace

@@ -17,8 +17,12 @@ namespace {
 
 constexpr std::string_view kMagic = "CLUTCHPK";
 constexpr std::size_t kPrefixBytes = 8 + 8;  // magic, checksum of everything behind
+// Fitness hardly compresses, so no honest pack grows by more; a bomb would.
+constexpr std::uint64_t kFreeBytes = std::uint64_t{1} << 26, kMaxGrowth = 1000;
 constexpr std::uint64_t kMaxPackBytes = std::uint64_t{1} << 36;
 constexpr int kCompressionLevel = 19;
+
+std::uint64_t most_plain_bytes(std::size_t packed) { return kFreeBytes + kMaxGrowth * packed; }
 
 }  // namespace
 
@@ -37,6 +41,12 @@ Result<std::string> pack(const Recording& recording) {
     return fail(recording.name, std::string("cannot be compressed: ") + ZSTD_getErrorName(size),
                 "free memory");
   packed.resize(size);
+  if (plain.size() > most_plain_bytes(size)) {
+    return fail(
+        recording.name,
+        fmt::format("{} bytes of log compress to {}: too well to be unpacked again", plain.size(), size),
+        "its pairs are all tied, so there is nothing in it; share its folder");
+  }
   std::string file(kMagic);
   put_little_endian(file, XXH3_64bits(packed.data(), packed.size()), 8);
   return file + packed;
@@ -50,7 +60,7 @@ Result<Recording> unpack(std::string_view bytes, const std::string& name) {
   if (get_little_endian(bytes, 8, 8) != XXH3_64bits(packed.data(), packed.size())) {
     return fail(name, "its checksum is wrong", "the file is damaged; copy it again");
   }
-  auto plain = decompress_zstd(packed, name, kMaxPackBytes);
+  auto plain = decompress_zstd(packed, name, most_plain_bytes(packed.size()));
   if (!plain.ok()) return plain.status();
   const std::size_t line = plain.value().find('\n');
   const auto json = nlohmann::ordered_json::parse(plain.value().substr(0, line), nullptr, false);
