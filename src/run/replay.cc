@@ -60,6 +60,12 @@ Result<Standpoint> nearest_standpoint(const Recording& recording, const Program&
                                       std::uint64_t step) {
   if (auto checkpoint = read_checkpoint_at_or_before(recording.name, step)) {
     if (!checkpoint->ok()) return checkpoint->status();
+    if (checkpoint->value().step > step) {
+      return fail(
+          "the checkpoint of " + recording.name,
+          fmt::format("is of step {} under the name of step {} or before", checkpoint->value().step, step),
+          "remove it");
+    }
     CLUTCH_RETURN_IF_ERROR(
         check_same_model(recording, checkpoint->value().model_config, "the checkpoint of " + recording.name));
     return Standpoint{checkpoint->value().step, std::move(checkpoint->value().weights),
@@ -88,11 +94,7 @@ Status replay(const Recording& recording, const Program& program, const Standpoi
     return fail(recording.name, fmt::format("its log holds {} steps, not {}", log.records.size(), to),
                 log.damage.ok() ? "choose an earlier --to" : log.damage.message());
   }
-  if (from.step > to) {
-    return fail(recording.name,
-                fmt::format("a checkpoint named for step {} or before is of step {}", to, from.step),
-                "remove that checkpoint");
-  }
+  check(from.step <= to, "a replay goes forward");
   const std::uint64_t expected = from.step == 0 ? log.header.start_digest : log.records[from.step - 1].digest;
   const std::uint64_t found = digest(program, from.weights);
   if (found != expected) {
