@@ -112,8 +112,7 @@ std::string suite_table(const std::vector<SuiteRow>& rows) {
 Status run(Options& options) {
   options.how.verify = !options.no_verify;
   if (options.suite) {
-    const auto rows =
-        bench::run_suite(options.how, [](const std::string& what) { fmt::print(stderr, "{}\n", what); });
+    const auto rows = bench::run_suite(options.how, [](const std::string& what) { say(what + "\n"); });
     CLUTCH_RETURN_IF_ERROR(write_stdout(suite_table(rows)));
     int fell = 0;
     for (const SuiteRow& row : rows) fell += row.falls_short();

@@ -15,6 +15,7 @@ void add_train(CLI::App& app, int& exit_status);
 void add_generate(CLI::App& app, int& exit_status);
 void add_eval(CLI::App& app, int& exit_status);
 void add_info(CLI::App& app, int& exit_status);
+void add_replay(CLI::App& app, int& exit_status);  // and pack, audit, diff
 void add_data(CLI::App& app, int& exit_status);
 void add_bench(CLI::App& app, int& exit_status);
 

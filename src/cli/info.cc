@@ -11,6 +11,7 @@
 #include "program/ops.h"
 #include "program/print.h"
 #include "run/checkpoint.h"
+#include "run/cluster.h"
 
 namespace clutch::cli {
 namespace {
@@ -47,6 +48,7 @@ std::string about() {
     text += fmt::format("  {:16} {}\n", entry.name,
                         entry.unavailable.empty() ? entry.summary : "off: " + entry.unavailable);
   }
+  text += fmt::format("\nmpi: {}\n", mpi_unavailable().empty() ? "on" : "off: " + mpi_unavailable());
   text += "\narchitectures:\n";
   for (const Architecture& architecture : architectures()) {
     text += fmt::format("  {:16} {}\n", architecture.name, architecture.summary);

@@ -13,6 +13,7 @@
 
 #include "base/files.h"
 #include "cli/commands.h"
+#include "run/exchange.h"
 #include "run/trainer.h"
 
 namespace clutch::cli {
@@ -104,7 +105,7 @@ struct Options {
   RunConfig flags;
   std::set<std::string> given;  // names of the knobs given as flags
   std::string out = "run", resume, config_file;
-  std::int64_t log_every = 0;
+  std::int64_t log_every = 0, timeout = 600;
 };
 
 // What the flags say, over what `base` says.
@@ -128,7 +129,8 @@ Status apply_flags(const Options& options, bool resuming, RunConfig& base) {
   return {};
 }
 
-Result<std::unique_ptr<Trainer>> make_trainer(const Options& options) {
+// The configuration of a new run, or of the run to resume, with the flags on top.
+Result<RunConfig> make_config(const Options& options) {
   const bool resuming = !options.resume.empty();
   RunConfig config;
   if (resuming) {
@@ -143,36 +145,82 @@ Result<std::unique_ptr<Trainer>> make_trainer(const Options& options) {
     config = std::move(parsed).value();
   }
   CLUTCH_RETURN_IF_ERROR(apply_flags(options, resuming, config));
-  return resuming ? Trainer::resume(options.resume, config) : Trainer::create(options.out, config);
+  return config;
 }
 
-Status run(const Options& options) {
-  if (options.log_every < 0) {
-    return fail("--log-every", fmt::format("{} is below 0", options.log_every), "0 is for every few seconds");
-  }
-  auto made = make_trainer(options);
-  if (!made.ok()) return made.status();
-  Trainer& trainer = *made.value();
-  const std::string& folder = options.resume.empty() ? options.out : options.resume;
+// Of a resumed run only rank 0 has the folder, and each rank its own backend and threads.
+Result<RunConfig> share_config(const Options& options, Cluster& cluster) {
+  if (options.resume.empty()) return make_config(options);
+  auto config = cluster.writes() ? make_config(options) : Result<RunConfig>(RunConfig());
+  CLUTCH_RETURN_IF_ERROR(agree(cluster, config.status()));
+  auto shared = from_rank_0(cluster, to_json(config.value()));
+  if (!shared.ok()) return shared.status();
+  auto parsed = config_from_json(shared.value(), config_path(options.resume));
+  if (!parsed.ok()) return parsed.status();
+  if (!cluster.writes() && options.given.contains("data")) parsed.value().data = options.flags.data;
+  if (!cluster.writes() && options.given.contains("valid")) parsed.value().valid = options.flags.valid;
+  if (options.given.contains("backend")) parsed.value().backend = options.flags.backend;
+  if (options.given.contains("threads")) parsed.value().threads = options.flags.threads;
+  return parsed;
+}
+
+void introduce(const Trainer& trainer, const Cluster& cluster, const std::string& folder) {
+  const std::string ranks = cluster.size() == 1 ? "" : fmt::format(" on {} ranks", cluster.size());
   say(fmt::format(
-      "{}: {} parameters; {} tokens to train on, {} held out; {} with {} members; run folder {}\n",
+      "{}: {} parameters; {} tokens to train on, {} held out; {} with {} members{}; run folder {}\n",
       trainer.config().arch, format_count(static_cast<double>(trainer.program().parameters())),
       format_count(static_cast<double>(trainer.corpus().tokens.size())),
       format_count(static_cast<double>(trainer.held_out().tokens.size())), trainer.backend().name(),
-      trainer.config().population, folder));
-  if (!options.resume.empty()) say(fmt::format("going on from step {}\n", trainer.step()));
+      trainer.config().population, ranks, folder));
+  for (const std::string& note : trainer.notes()) say(fmt::format("note: {}\n", note));
+  if (trainer.step() > 0) say(fmt::format("going on from step {}\n", trainer.step()));
+}
 
-  std::signal(SIGINT, on_interrupt);
-  std::signal(SIGTERM, on_interrupt);
-  Progress progress(trainer, options.log_every);
-  CLUTCH_RETURN_IF_ERROR(trainer.train(progress, stop_requested));
+void conclude(const Trainer& trainer, const Cluster& cluster, const std::string& folder) {
+  if (cluster.size() > 1) say(fmt::format("each rank sent {} bytes a step\n", trainer.bytes_per_step()));
   if (trainer.step() < static_cast<std::uint64_t>(trainer.config().steps)) {
     say(fmt::format("\nstopped and saved at step {}; go on with: clutch train --resume {}\n", trainer.step(),
                     folder));
   } else {
     say(fmt::format("done and saved; let it write with: clutch generate -m {}\n", folder));
   }
+}
+
+Status train(const Options& options, Cluster& cluster) {
+  auto config = share_config(options, cluster);
+  if (!config.ok()) return config.status();
+  auto made = options.resume.empty() ? Trainer::create(options.out, config.value(), cluster)
+                                     : Trainer::resume(options.resume, config.value(), cluster);
+  if (!made.ok()) return made.status();
+  Trainer& trainer = *made.value();
+  const std::string& folder = options.resume.empty() ? options.out : options.resume;
+  if (cluster.writes()) introduce(trainer, cluster, folder);
+  std::signal(SIGINT, on_interrupt);
+  std::signal(SIGTERM, on_interrupt);
+  Progress progress(trainer, options.log_every);
+  CLUTCH_RETURN_IF_ERROR(trainer.train(progress, stop_requested));
+  if (cluster.writes()) conclude(trainer, cluster, folder);
   return {};
+}
+
+int run(const Options& options) {
+  std::unique_ptr<Cluster> cluster;
+  const int exit_status = run_command([&]() -> Status {
+    if (options.log_every < 0) {
+      return fail("--log-every", fmt::format("{} is below 0", options.log_every),
+                  "0 is for every few seconds");
+    }
+    if (options.timeout < 1 || options.timeout > 1000000) {
+      return fail("--timeout", fmt::format("{} is outside 1..1000000", options.timeout),
+                  "600 seconds are the default");
+    }
+    auto joined = join_cluster(static_cast<int>(options.timeout));
+    if (!joined.ok()) return joined.status();
+    cluster = std::move(joined).value();
+    return train(options, *cluster);
+  });
+  if (exit_status != 0 && cluster) cluster->abandon();
+  return exit_status;
 }
 
 }  // namespace
@@ -184,6 +232,7 @@ void add_train(CLI::App& app, int& exit_status) {
       "A new run:   clutch train --data book.txt --out run\n"
       "To go on:    clutch train --resume run --steps 5000\n"
       "Like before: clutch train --config run/config.json --seed 2 --out run2\n"
+      "Many ranks:  mpirun -n 4 clutch train --data book.txt --out run\n"
       "Ctrl-C finishes the step, saves, and says how to go on.");
   CLI::Option* out = command->add_option("-o,--out", options->out, "Run folder to make");
   out->capture_default_str()->check(kNotEmpty);
@@ -199,6 +248,11 @@ void add_train(CLI::App& app, int& exit_status) {
   command
       ->add_option("--log-every", options->log_every,
                    "Print a line every so many steps; 0: every few seconds")
+      ->check(kInteger);
+  command
+      ->add_option("--timeout", options->timeout,
+                   "Of several ranks: seconds of silence after which the job ends")
+      ->capture_default_str()
       ->check(kInteger);
   std::vector<std::pair<std::string, CLI::Option*>> flags;
   for (const Knob& knob : knobs()) {
@@ -216,7 +270,7 @@ void add_train(CLI::App& app, int& exit_status) {
     for (const auto& [name, option] : flags) {
       if (option->count() > 0) options->given.insert(name);
     }
-    exit_status = run_command([&] { return run(*options); });
+    exit_status = run(*options);
   });
 }
 

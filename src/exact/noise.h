@@ -18,6 +18,7 @@ enum class NoiseRole : std::uint8_t {
   kSample = 3,   // choices of the sampler, one word per generated token
   kText = 4,     // choices of the story grammar
   kTest = 5,     // random programs and inputs of tests and benchmarks
+  kAudit = 6,    // which work an audit repeats
 };
 
 // The full name of a stream of noise. Two streams with different names share no block.

@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "base/files.h"
 #include "base/safetensors.h"
@@ -28,6 +30,10 @@ bool is_checkpoint_name(const std::string& name) {
   const auto digits = name.begin() + static_cast<std::ptrdiff_t>(kPrefix.size());
   return name.starts_with(kPrefix) && name.ends_with(kSuffix) &&
          std::all_of(digits, digits + 8, [](char c) { return c >= '0' && c <= '9'; });
+}
+
+std::string checkpoint_path(const std::string& run, std::uint64_t step) {
+  return fmt::format("{}/step-{:08}.safetensors", checkpoints_path(run), step);
 }
 
 // Paths of finished checkpoints, oldest first: their names sort by step.
@@ -53,9 +59,9 @@ Result<std::uint64_t> metadata_number(const SafetensorsFile& file, const char* k
   return fail(name, fmt::format("its metadata hold no number '{}'", key), "it is no checkpoint of a run");
 }
 
-// Of member states: XXH3, 64 bits.
-std::string states_digest(const std::vector<std::int8_t>& states) {
-  return fmt::format("{:016x}", XXH3_64bits(states.data(), states.size()));
+// Of the member states, seeded with the step, so that neither can change unseen.
+std::string states_digest(std::uint64_t step, std::span<const std::int8_t> states) {
+  return fmt::format("{:016x}", XXH3_64bits_withSeed(states.data(), states.size(), step));
 }
 
 Status make_folder(const std::string& path) {
@@ -69,6 +75,7 @@ Status make_folder(const std::string& path) {
 
 std::string config_path(const std::string& run) { return run + "/config.json"; }
 std::string metrics_path(const std::string& run) { return run + "/metrics.jsonl"; }
+std::string log_path(const std::string& run) { return run + "/fitness.log"; }
 
 Status create_run(const std::string& run, const RunConfig& config) {
   std::error_code error;
@@ -96,15 +103,16 @@ Result<RunConfig> read_config(const std::string& run) {
 Status write_checkpoint(const std::string& run, const Program& program, const Checkpoint& checkpoint,
                         std::int64_t population, std::int64_t keep) {
   SafetensorsFile file{to_tensors(program, checkpoint.weights), to_metadata(checkpoint.model_config)};
-  file.tensors.push_back({kStates, {population, program.state_width()}, checkpoint.states});
+  if (!checkpoint.states.empty()) {
+    file.tensors.push_back({kStates, {population, program.state_width()}, checkpoint.states});
+  }
   file.metadata["step"] = std::to_string(checkpoint.step);
   file.metadata["seconds"] = fmt::format("{:.3f}", checkpoint.seconds);
   file.metadata["corpus_digest"] = checkpoint.corpus_digest;
-  file.metadata["states_digest"] = states_digest(checkpoint.states);
   file.metadata["weights_digest"] = fmt::format("{:016x}", digest(program, checkpoint.weights));
+  file.metadata["states_digest"] = states_digest(checkpoint.step, checkpoint.states);
   CLUTCH_RETURN_IF_ERROR(make_folder(checkpoints_path(run)));
-  CLUTCH_RETURN_IF_ERROR(write_safetensors(
-      fmt::format("{}/step-{:08}.safetensors", checkpoints_path(run), checkpoint.step), file));
+  CLUTCH_RETURN_IF_ERROR(write_safetensors(checkpoint_path(run, checkpoint.step), file));
   const auto paths = list_checkpoints(run);
   for (std::size_t i = 0; i + static_cast<std::size_t>(keep) < paths.size(); ++i) {
     std::error_code error;
@@ -113,16 +121,13 @@ Status write_checkpoint(const std::string& run, const Program& program, const Ch
   return {};
 }
 
-bool has_checkpoint(const std::string& run) { return !list_checkpoints(run).empty(); }
+namespace {
 
-Result<Checkpoint> read_last_checkpoint(const std::string& run) {
-  auto path = model_file(run);
-  if (!path.ok()) return path.status();
-  auto file = read_safetensors(path.value());
+Result<Checkpoint> to_checkpoint(Result<SafetensorsFile> file, const std::string& path) {
   if (!file.ok()) return file.status();
-  auto model = to_model(file.value(), path.value());
+  auto model = to_model(file.value(), path);
   if (!model.ok()) return model.status();
-  auto step = metadata_number(file.value(), "step", path.value());
+  auto step = metadata_number(file.value(), "step", path);
   if (!step.ok()) return step.status();
 
   Checkpoint checkpoint{.step = step.value(),
@@ -135,13 +140,46 @@ Result<Checkpoint> read_last_checkpoint(const std::string& run) {
     if (tensor.name == kStates) checkpoint.states = std::move(tensor.data);
   }
   if (!file.value().metadata.contains("weights_digest")) {
-    return fail(path.value(), "its metadata hold no 'weights_digest'", "it is no checkpoint of a run");
+    return fail(path, "its metadata hold no 'weights_digest'", "it is no checkpoint of a run");
   }
-  if (file.value().metadata["states_digest"] != states_digest(checkpoint.states)) {
-    return fail(path.value(), "its member states are not those it was saved with",
+  if (file.value().metadata["states_digest"] != states_digest(checkpoint.step, checkpoint.states)) {
+    return fail(path, "its member states or its step are not those it was saved with",
                 "the file is damaged; remove it to go on from the checkpoint before");
   }
   return checkpoint;
+}
+
+}  // namespace
+
+Result<Checkpoint> parse_checkpoint(std::string_view bytes, const std::string& name) {
+  return to_checkpoint(parse_safetensors(bytes, name), name);
+}
+
+Result<Checkpoint> read_checkpoint(const std::string& path) {
+  return to_checkpoint(read_safetensors(path), path);
+}
+
+bool has_checkpoint(const std::string& run) { return !list_checkpoints(run).empty(); }
+
+Result<Checkpoint> read_last_checkpoint(const std::string& run) {
+  auto path = model_file(run);
+  if (!path.ok()) return path.status();
+  return read_checkpoint(path.value());
+}
+
+std::vector<std::uint64_t> checkpoint_steps(const std::string& run) {
+  std::vector<std::uint64_t> steps;
+  for (const std::string& path : list_checkpoints(run)) {
+    steps.push_back(std::strtoull(fs::path(path).filename().c_str() + std::strlen("step-"), nullptr, 10));
+  }
+  return steps;
+}
+
+std::optional<Result<Checkpoint>> read_checkpoint_at_or_before(const std::string& run, std::uint64_t step) {
+  const auto paths = list_checkpoints(run);
+  const auto after = std::upper_bound(paths.begin(), paths.end(), checkpoint_path(run, step));
+  if (after == paths.begin()) return std::nullopt;
+  return read_checkpoint(*(after - 1));
 }
 
 Result<std::string> model_file(const std::string& path) {

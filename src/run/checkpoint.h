@@ -19,11 +19,12 @@ struct Checkpoint {
   double seconds = 0;         // of training so far; for display
   ModelConfig model_config;
   Weights weights;
-  std::vector<std::int8_t> states;  // [population][state_width]
+  std::vector<std::int8_t> states;  // [population][state_width]; empty where nothing is carried
 };
 
 std::string config_path(const std::string& run);
 std::string metrics_path(const std::string& run);
+std::string log_path(const std::string& run);
 
 // Makes a new run folder with its config.json; fails where the folder exists and is not empty.
 Status create_run(const std::string& run, const RunConfig& config);
@@ -36,10 +37,20 @@ Result<RunConfig> read_config(const std::string& run);
 Status write_checkpoint(const std::string& run, const Program& program, const Checkpoint& checkpoint,
                         std::int64_t population, std::int64_t keep);
 
+// A checkpoint from the bytes of its file, or from the file. Fails where it is damaged or no checkpoint.
+Result<Checkpoint> parse_checkpoint(std::string_view bytes, const std::string& name);
+Result<Checkpoint> read_checkpoint(const std::string& path);
+
 bool has_checkpoint(const std::string& run);
 
 // The last checkpoint of a run. Fails where there is none or it is damaged.
 Result<Checkpoint> read_last_checkpoint(const std::string& run);
+
+// The steps that checkpoints of a run stand at, rising.
+std::vector<std::uint64_t> checkpoint_steps(const std::string& run);
+
+// The latest checkpoint of at most `step` updates; nothing where there is none.
+std::optional<Result<Checkpoint>> read_checkpoint_at_or_before(const std::string& run, std::uint64_t step);
 
 // The file a user's -m means: a run folder stands for its last checkpoint, anything else for itself.
 Result<std::string> model_file(const std::string& path);

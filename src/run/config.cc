@@ -20,6 +20,12 @@ Status check_range(const char* flag, std::int64_t value, std::int64_t low, std::
   return fail(flag, fmt::format("{} is outside {}..{}", value, low, high), hint);
 }
 
+Status check_choice(const char* flag, const std::string& value, std::initializer_list<const char*> choices) {
+  if (std::find(choices.begin(), choices.end(), value) != choices.end()) return {};
+  return fail(flag, fmt::format("'{}' is unknown", value),
+              fmt::format("choose from: {}", fmt::join(choices, ", ")));
+}
+
 Status set_member(RunConfig& config, const Knob& knob, const Json& value, const std::string& name) {
   const auto wrong = [&](const char* wanted) {
     return fail(name, fmt::format("'{}' is {}, not {}", knob.key(), value.dump(), wanted),
@@ -130,6 +136,9 @@ const std::vector<Knob>& knobs() {
       {"alpha-decay", &C::alpha_decay, kMeaning,
        "alpha is divided by 1 + this * step. Larger settles sooner; smaller keeps learning longer"},
       {"fitness", &C::fitness, kMeaning, "What a pair's losses become: sign, or scaled (their difference)"},
+      {"carry", &C::carry, kMeaning,
+       "What members remember from window to window: keep their states, or reset them (and checkpoints hold "
+       "none)"},
       {"seed", &C::seed, kMeaning, "Of the initial weights and all noise"},
       {"steps", &C::steps, kLength, "Updates to make in all"},
       {"validate-every", &C::validate_every, kComfort,
@@ -140,6 +149,7 @@ const std::vector<Knob>& knobs() {
       {"checkpoint-every", &C::checkpoint_every, kComfort,
        "Save every so many steps, besides the end; 0 for the end only"},
       {"keep", &C::keep, kComfort, "Checkpoints to keep"},
+      {"sync", &C::sync, kComfort, "Force the fitness log to the disk after every step, or every second"},
       {"backend", &C::backend, kComfort, "Where to compute; `clutch info` lists what this machine has"},
       {"threads", &C::threads, kComfort, "Threads; 0 for every processor this process may use"},
       {"pin", &C::pin, kComfort, "1 binds each thread to a processor of its own"},
@@ -215,6 +225,8 @@ Status resolve(RunConfig& config) {
     return fail("--fitness", fmt::format("'{}' is unknown", config.fitness),
                 fmt::format("choose from: {}", fmt::join(fitness_shape_names(), ", ")));
   }
+  CLUTCH_RETURN_IF_ERROR(check_choice("--carry", config.carry, {"keep", "reset"}));
+  CLUTCH_RETURN_IF_ERROR(check_choice("--sync", config.sync, {"step", "second"}));
   CLUTCH_RETURN_IF_ERROR(verify_population(population(config), max_fitness(*shape)));
   auto fraction = parse_decimal_q30(config.valid_fraction, "--valid-fraction");
   if (!fraction.ok()) return fraction.status();

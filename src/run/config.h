@@ -30,10 +30,12 @@ struct RunConfig {
   std::int64_t tokens_per_update = 100;
   std::string alpha = "0.5", alpha_decay = "0.002";
   std::string fitness = "scaled";
+  std::string carry = "keep";
   std::int64_t seed = 0, steps = 1000;
 
   std::int64_t validate_every = 100, valid_tokens = 131072, sample_every = 0;
   std::int64_t checkpoint_every = 100, keep = 3;
+  std::string sync = "second";
   std::string backend = "cpu";
   std::int64_t threads = 0, pin = 0;
 };

@@ -3,211 +3,279 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
-#include <cstdio>
-#include <cstring>
-#include <numeric>
+#include <optional>
 
 #include "backend/select.h"
-#include "data/streams.h"
-#include "exact/loss.h"
+#include "base/bytes.h"
+#include "base/files.h"
+#include "exact/digest.h"
 #include "generate/generator.h"
 #include "generate/text.h"
 #include "run/evaluate.h"
+#include "run/exchange.h"
+#include "run/step.h"
+#include "run/text.h"
 
 namespace clutch {
 namespace {
 
 constexpr std::uint32_t kValidationStreams = 64;
 constexpr int kSampleTokens = 200;
+constexpr std::uint64_t kMaxCheckpointBytes = std::uint64_t{1} << 40;
 
 std::string digest_text(std::uint64_t digest) { return fmt::format("{:016x}", digest); }
 
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 }  // namespace
 
-Result<std::unique_ptr<Trainer>> Trainer::prepare(RunConfig config) {
-  auto trainer = std::unique_ptr<Trainer>(new Trainer());
+// Loads all that a configuration names, on this rank.
+Status Trainer::prepare(RunConfig config) {
   CLUTCH_RETURN_IF_ERROR(resolve(config));
-  trainer->config_ = config;
-  trainer->population_ = population(config);
-  trainer->alpha_ = alpha_schedule(config);
-  trainer->fitness_ = *fitness_shape(config.fitness);
+  config_ = config;
+  population_ = population(config);
+  alpha_ = alpha_schedule(config);
+  fitness_ = *fitness_shape(config.fitness);
   auto backend = make_backend(config.backend, config.threads, config.pin == 1);
   if (!backend.ok()) return backend.status();
-  trainer->backend_ = std::move(backend).value();
-  CLUTCH_RETURN_IF_ERROR(trainer->load_text());
-  return trainer;
-}
-
-Result<std::unique_ptr<Trainer>> Trainer::create(const std::string& run, RunConfig config) {
-  std::optional<Model> start;
-  if (!config.init.empty()) {
-    auto model = clutch::load_model(config.init);
-    if (!model.ok()) return model.status();
-    const ModelConfig& brought = model.value().config;
-    config.arch = brought.arch, config.dialect = brought.dialect, config.activation = brought.activation;
-    config.dim = brought.dim, config.layers = brought.layers, config.vocab = brought.vocab;
-    start = std::move(model).value();
-  }
-  auto prepared = prepare(std::move(config));
-  if (!prepared.ok()) return prepared.status();
-  Trainer& trainer = *prepared.value();
-  trainer.run_ = run;
-  CLUTCH_RETURN_IF_ERROR(trainer.load_model(start ? start->weights : Weights(), {}));
-  CLUTCH_RETURN_IF_ERROR(create_run(run, trainer.config_));
-  // A resume from before the first checkpoint would need the initial model again.
-  if (start) CLUTCH_RETURN_IF_ERROR(trainer.save());
-  return prepared;
-}
-
-Result<std::unique_ptr<Trainer>> Trainer::resume(const std::string& run, RunConfig config) {
-  auto prepared = prepare(std::move(config));
-  if (!prepared.ok()) return prepared.status();
-  Trainer& trainer = *prepared.value();
-  trainer.run_ = run;
-  Checkpoint checkpoint;
-  if (has_checkpoint(run)) {
-    auto read = read_last_checkpoint(run);
-    if (!read.ok()) return read.status();
-    checkpoint = std::move(read).value();
-    if (checkpoint.corpus_digest != digest_text(trainer.train_.digest)) {
-      return fail("--data",
-                  fmt::format("the text has digest {}, but {} was trained on {}",
-                              digest_text(trainer.train_.digest), run, checkpoint.corpus_digest),
-                  "restore the text as it was, or start a new run with --init " + run);
-    }
-    if (to_metadata(checkpoint.model_config) != to_metadata(clutch::model_config(trainer.config_))) {
-      return fail(config_path(run), "describes another model than the last checkpoint holds",
-                  "restore config.json as it was");
-    }
-    trainer.step_ = trainer.saved_step_ = checkpoint.step;
-    trainer.seconds_ = checkpoint.seconds;
-  } else if (!trainer.config_.init.empty()) {
-    return fail(run, "was started from --init and stopped before its first checkpoint",
-                "remove it and start it anew");
-  }
-  CLUTCH_RETURN_IF_ERROR(trainer.load_model(checkpoint.weights, checkpoint.states));
-  remove_temporaries(run);
-  CLUTCH_RETURN_IF_ERROR(cut_metrics(run, trainer.step_));
-  CLUTCH_RETURN_IF_ERROR(write_config(run, trainer.config_));
-  return prepared;
-}
-
-Status Trainer::load_text() {
-  const auto vocab = static_cast<std::uint32_t>(config_.vocab);
-  if (config_.vocab < 2 || config_.vocab > exact::kMaxVocab) {
-    return fail("--vocab", fmt::format("{} is outside 2..{}", config_.vocab, exact::kMaxVocab),
-                "bytes have 256");
-  }
-  auto corpus = load_corpus(config_.data, vocab);
-  if (!corpus.ok()) return corpus.status();
-  const auto least = static_cast<std::uint64_t>(config_.tokens_per_update) + 1;
-  if (!config_.valid.empty()) {
-    auto valid = load_corpus({config_.valid}, vocab);
-    if (!valid.ok()) return valid.status();
-    valid_ = std::move(valid).value();
-    if (valid_.tokens.size() < 2) return fail("--valid", "holds a single token", "hold out more text");
-    train_ = std::move(corpus).value();
-  } else if (const std::uint32_t permille = valid_permille(config_); permille > 0) {
-    const std::size_t tokens = corpus.value().tokens.size();
-    if (tokens * permille / 1000 < 2) {
-      return fail("--valid-fraction",
-                  fmt::format("{} of the {} tokens of --data hold out nothing to measure",
-                              config_.valid_fraction, tokens),
-                  "bring more text, or pass --valid FILE or --valid-fraction 0");
-    }
-    auto split = split_tail(std::move(corpus).value(), permille, 2);
-    if (!split.ok()) return split.status();
-    train_ = std::move(split.value().train);
-    valid_ = std::move(split.value().held_out);
-  } else {
-    train_ = std::move(corpus).value();
-  }
-  if (train_.tokens.size() < least) {
-    return fail("--data",
-                fmt::format("{} tokens to train on are too short for --tokens-per-update {}",
-                            train_.tokens.size(), config_.tokens_per_update),
-                fmt::format("bring at least {} tokens, or fewer per update", least));
-  }
-  return {};
-}
-
-// Makes the program resident; empty weights stand for the seed's initial ones, empty states for zeros.
-Status Trainer::load_model(const Weights& weights, const std::vector<std::int8_t>& states) {
+  backend_ = std::move(backend).value();
+  auto text = load_training_text(config);
+  if (!text.ok()) return text.status();
+  train_ = std::move(text.value().train);
+  valid_ = std::move(text.value().held_out);
   model_config_ = clutch::model_config(config_);
   auto program = build_program(model_config_, population_.noise);
   if (!program.ok()) return program.status();
   program_ = std::move(program).value();
-  CLUTCH_RETURN_IF_ERROR(backend_->supports(program_, population_.noise));
-  CLUTCH_RETURN_IF_ERROR(backend_->load(
-      program_, population_.noise, weights.empty() ? initial_weights(program_, population_.seed) : weights));
-  auto made = backend_->new_states(population_.size);
+  return backend_->supports(program_, population_.noise);
+}
+
+Result<std::unique_ptr<Trainer>> Trainer::create(const std::string& run, RunConfig config, Cluster& cluster) {
+  auto trainer = std::unique_ptr<Trainer>(new Trainer(cluster));
+  Weights start;  // --init's; empty for the seed's
+  const auto load = [&]() -> Status {
+    if (!config.init.empty()) {
+      auto model = clutch::load_model(config.init);
+      if (!model.ok()) return model.status();
+      const ModelConfig& brought = model.value().config;
+      config.arch = brought.arch, config.dialect = brought.dialect, config.activation = brought.activation;
+      config.dim = brought.dim, config.layers = brought.layers, config.vocab = brought.vocab;
+      start = std::move(model.value().weights);
+    }
+    CLUTCH_RETURN_IF_ERROR(trainer->prepare(config));
+    return trainer->load_model(start, {});
+  };
+  CLUTCH_RETURN_IF_ERROR(agree(cluster, load()));
+  CLUTCH_RETURN_IF_ERROR(trainer->compare_ranks());
+  Status made;
+  if (cluster.writes()) {
+    auto recorder = Recorder::create(run, trainer->config_, trainer->digest_);
+    made = recorder.status();
+    if (recorder.ok()) trainer->recorder_ = std::move(recorder).value();
+  }
+  CLUTCH_RETURN_IF_ERROR(agree(cluster, made));
+  // A resume from before the first checkpoint would need --init's model again.
+  if (!start.empty()) CLUTCH_RETURN_IF_ERROR(trainer->save());
+  return trainer;
+}
+
+Result<std::unique_ptr<Trainer>> Trainer::resume(const std::string& run, RunConfig config, Cluster& cluster) {
+  auto trainer = std::unique_ptr<Trainer>(new Trainer(cluster));
+  CLUTCH_RETURN_IF_ERROR(agree(cluster, trainer->prepare(std::move(config))));
+  Checkpoint checkpoint;
+  CLUTCH_RETURN_IF_ERROR(trainer->read_checkpoint_from_rank_0(run, checkpoint));
+  trainer->step_ = checkpoint.step;
+  if (!checkpoint.weights.empty()) trainer->saved_step_ = checkpoint.step;
+  trainer->seconds_ = checkpoint.seconds;
+  CLUTCH_RETURN_IF_ERROR(agree(cluster, trainer->load_model(checkpoint.weights, checkpoint.states)));
+  CLUTCH_RETURN_IF_ERROR(trainer->compare_ranks());
+  Status opened;
+  if (cluster.writes()) {
+    auto recorder = Recorder::reopen(run, trainer->config_, trainer->step_, trainer->digest_);
+    opened = recorder.status();
+    if (recorder.ok()) trainer->recorder_ = std::move(recorder).value();
+  }
+  CLUTCH_RETURN_IF_ERROR(agree(cluster, opened));
+  return trainer;
+}
+
+// The last checkpoint of rank 0's folder, on every rank; left as it is where there is none.
+Status Trainer::read_checkpoint_from_rank_0(const std::string& run, Checkpoint& out) {
+  std::string bytes;
+  const auto read = [&]() -> Status {
+    if (!cluster_.writes()) return {};
+    if (!has_checkpoint(run) && config_.init.empty()) return {};
+    if (!has_checkpoint(run)) {
+      return fail(run, "was started from --init and stopped before its first checkpoint",
+                  "remove it and start it anew");
+    }
+    auto path = model_file(run);
+    if (!path.ok()) return path.status();
+    auto file = read_file(path.value(), kMaxCheckpointBytes);
+    if (!file.ok()) return file.status();
+    bytes = std::move(file).value();
+    return {};
+  };
+  CLUTCH_RETURN_IF_ERROR(agree(cluster_, read()));
+  auto shared = from_rank_0(cluster_, std::move(bytes));
+  if (!shared.ok()) return shared.status();
+  if (shared.value().empty()) return {};
+  const auto parse = [&]() -> Status {
+    auto checkpoint = parse_checkpoint(shared.value(), run);
+    if (!checkpoint.ok()) return checkpoint.status();
+    out = std::move(checkpoint).value();
+    if (to_metadata(out.model_config) != to_metadata(model_config_)) {
+      return fail(config_path(run), "describes another model than the last checkpoint holds",
+                  "restore the config.json that belongs to the run");
+    }
+    if (out.corpus_digest == digest_text(train_.digest)) return {};
+    return fail("--data",
+                fmt::format("the text has digest {}, but {} was trained on {}", digest_text(train_.digest),
+                            run, out.corpus_digest),
+                "restore the text as it was, or start a new run with --init " + run);
+  };
+  return agree(cluster_, parse());
+}
+
+// Makes the weights and this rank's states resident; empty weights stand for the seed's initial ones.
+// `states` are the whole population's; empty stands for zeros where nothing has been carried yet.
+Status Trainer::load_model(const Weights& weights, const std::vector<std::int8_t>& states) {
+  const Weights initial = weights.empty() ? initial_weights(program_, population_.seed) : weights;
+  digest_ = digest(program_, initial);
+  CLUTCH_RETURN_IF_ERROR(backend_->load(program_, population_.noise, initial));
+  const Cluster::Share share = cluster_.share(population_.pairs());
+  if (share.count == 0)
+    return fail("mpirun", fmt::format("rank {} has no pair to evaluate", cluster_.rank()),
+                "use fewer ranks or a larger --population");
+  auto made = backend_->new_states(2 * share.count);
   if (!made.ok()) return made.status();
   states_ = std::move(made).value();
-  if (states.empty() && step_ == 0) return {};
-  const std::size_t wanted = population_.size * static_cast<std::size_t>(program_.state_width());
+  if (states.empty() && (step_ == 0 || config_.carry == "reset")) return {};
+  const auto width = static_cast<std::size_t>(program_.state_width());
+  const std::size_t wanted = population_.size * width;
   if (states.size() != wanted || std::find(states.begin(), states.end(), std::int8_t{-128}) != states.end()) {
     return fail(
-        run_,
+        "checkpoint",
         fmt::format("its member states are damaged: {} values, not {} in [-127, 127]", states.size(), wanted),
         "remove the last checkpoint to go on from the one before");
   }
-  states_->write(states);
+  states_->write({states.data() + 2 * share.first * width, 2 * share.count * width});
   return {};
 }
 
-Result<StepReport> Trainer::run_step() {
-  const auto length = static_cast<std::uint32_t>(config_.tokens_per_update);
-  std::vector<Token> text(std::size_t{population_.streams()} * (length + 1));
-  for (std::uint32_t s = 0; s < population_.streams(); ++s) {
-    read_window(train_, {.stream = s, .streams = population_.streams(), .step = step_, .tokens = length},
-                text.data() + std::size_t{s} * (length + 1));
+// What all ranks must have alike before they begin.
+Status Trainer::compare_ranks() {
+  RunConfig meaning = config_;
+  const RunConfig defaults;
+  for (const Knob& knob : knobs()) {
+    if (knob.group == KnobGroup::kMeaning && std::string_view(knob.name) != "data" &&
+        std::string_view(knob.name) != "valid")
+      continue;
+    std::visit([&](auto field) { meaning.*field = defaults.*field; }, knob.field);
   }
-  std::vector<std::uint32_t> stream_of(population_.size);
-  for (std::uint32_t m = 0; m < population_.size; ++m) stream_of[m] = population_.stream_of(m);
-  std::vector<std::int64_t> losses(population_.size);
-  const NoiseSource noise{.seed = population_.seed, .epoch = population_.epoch(step_)};
-  CLUTCH_RETURN_IF_ERROR(backend_->evaluate(
-      {.noise = noise, .length = length, .text = text, .stream_of = stream_of, .states = states_.get()},
-      {.losses = losses, .logits = {}}));
+  CLUTCH_RETURN_IF_ERROR(
+      require_same(cluster_, "configuration", to_json(meaning), "give every rank the same knobs"));
+  CLUTCH_RETURN_IF_ERROR(
+      require_same(cluster_, "--steps", std::to_string(config_.steps), "give every rank the same"));
+  CLUTCH_RETURN_IF_ERROR(require_same(cluster_, "the digest of --data", digest_text(train_.digest),
+                                      "copy the text of rank 0 to every rank"));
+  return require_same(cluster_, "the digest of the starting weights", digest_text(digest_),
+                      "give every rank the same --init");
+}
 
-  const std::vector<std::int8_t> fitness = fitness_of(fitness_, losses);
-  const std::uint32_t alpha = alpha_.at(step_);
-  auto updated = backend_->update({.noise = noise,
-                                   .fitness = fitness,
-                                   .matrix_threshold = vote_threshold(alpha, fitness, population_.noise.rank),
-                                   .vector_threshold = vote_threshold(alpha, fitness, 1)});
+// losses [2 * share] of this rank's members.
+Status Trainer::evaluate_share(std::vector<std::int64_t>& losses) {
+  const Cluster::Share share = cluster_.share(population_.pairs());
+  const auto length = static_cast<std::uint32_t>(config_.tokens_per_update);
+  const StepText text = text_of_step(train_, population_, step_, length, share.first, share.count);
+  losses.assign(2 * share.count, 0);
+  if (config_.carry == "reset") {
+    states_->write(
+        std::vector<std::int8_t>(losses.size() * static_cast<std::size_t>(program_.state_width())));
+  }
+  return backend_->evaluate({.noise = noise_of_step(population_, step_, share.first),
+                             .length = length,
+                             .text = text.text,
+                             .stream_of = text.stream_of,
+                             .states = states_.get()},
+                            {.losses = losses, .logits = {}});
+}
+
+// The failure of a rank whose weights went astray, by the first tensor that differs from rank 0's.
+Status Trainer::name_odd_rank(int rank) {
+  Weights weights;
+  CLUTCH_RETURN_IF_ERROR(backend_->read_weights(weights));
+  std::string digests;
+  for (std::size_t t = 0; t < weights.size(); ++t) {
+    put_little_endian(
+        digests, exact::digest_tensor(static_cast<std::uint32_t>(t), weights[t].data(), weights[t].size()),
+        8);
+  }
+  auto gathered = cluster_.gather(digests);
+  if (!gathered.ok()) return gathered.status();
+  const std::string &theirs = gathered.value()[static_cast<std::size_t>(rank)], &ours = gathered.value()[0];
+  std::string where = "its digest alone";
+  for (std::size_t t = 0; t < weights.size() && theirs.size() == ours.size(); ++t) {
+    if (get_little_endian(theirs, 8 * t, 8) == get_little_endian(ours, 8 * t, 8)) continue;
+    where = "tensor " + program_.tensors[t].label();
+    break;
+  }
+  return fail(fmt::format("rank {}", rank),
+              fmt::format("its weights differ from rank 0's after step {}, first in {}", step_, where),
+              "that machine or backend is wrong: compare it with --backend reference");
+}
+
+// `trouble` is what went wrong on this rank after the exchange before; the others learn of it here.
+Status Trainer::run_step(const std::atomic<bool>& stop, const Status& trouble, StepReport& report) {
+  StepPart part{.losses = {}, .digest = digest_, .stop = false};
+  const Status evaluated = trouble.ok() ? evaluate_share(part.losses) : trouble;
+  part.stop = stop;
+  auto exchanged = exchange_step(cluster_, fitness_, population_.pairs(), part, evaluated);
+  if (!exchanged.ok()) return exchanged.status();
+  const StepOutcome& outcome = exchanged.value();
+  if (outcome.odd_rank >= 0) return name_odd_rank(outcome.odd_rank);
+  stopping_ = outcome.stop;
+  bytes_per_step_ = outcome.bytes;
+  auto updated = apply_step(*backend_, population_, alpha_, step_, outcome.fitness);
   if (!updated.ok()) return updated.status();
-  ++step_;
+  digest_ = updated.value().digest;
+  const std::uint64_t step = step_++;
 
-  const std::uint64_t tokens = std::uint64_t{population_.size} * length;
-  const auto loss = std::accumulate(losses.begin(), losses.end(), std::int64_t{0});
-  return StepReport{
-      .step = step_,
-      .evaluated_tokens = step_ * tokens,
-      .bits_per_byte = TextLoss{loss, tokens}.bits_per_token(),
-      .valid_bits_per_byte = {},
-      .moved = static_cast<double>(updated.value().moved) / static_cast<double>(program_.parameters()),
-      .tied = static_cast<double>(std::count(fitness.begin(), fitness.end(), std::int8_t{0})) /
-              population_.pairs(),
-      .digest = updated.value().digest};
+  const std::uint64_t tokens =
+      std::uint64_t{population_.size} * static_cast<std::uint64_t>(config_.tokens_per_update);
+  report = {.step = step_,
+            .evaluated_tokens = step_ * tokens,
+            .bits_per_byte = TextLoss{outcome.loss, tokens}.bits_per_token(),
+            .valid_bits_per_byte = {},
+            .moved = static_cast<double>(updated.value().moved) / static_cast<double>(program_.parameters()),
+            .tied = static_cast<double>(
+                        std::count(outcome.fitness.begin(), outcome.fitness.end(), std::int8_t{0})) /
+                    population_.pairs(),
+            .digest = digest_};
+  if (!cluster_.writes()) return {};
+  return recorder_->record({step, outcome.loss, digest_, outcome.fitness});
+}
+
+// Rank 0's part after a step: measure, write down, show.
+Status Trainer::report_step(StepReport& report, TrainObserver& observer) {
+  const bool last = step_ == static_cast<std::uint64_t>(config_.steps);
+  if (!valid_.tokens.empty() && config_.validate_every > 0 && (due(config_.validate_every) || last)) {
+    CLUTCH_RETURN_IF_ERROR(validate(report));
+  }
+  report.seconds = seconds_;
+  CLUTCH_RETURN_IF_ERROR(recorder_->append_metrics(report));
+  observer.on_step(report);
+  return due(config_.sample_every) ? write_sample(observer) : Status();
 }
 
 Status Trainer::validate(StepReport& report) {
-  auto loss = evaluate_text(
-      *backend_, valid_, kValidationStreams,
-      std::max<std::uint64_t>(1, static_cast<std::uint64_t>(config_.valid_tokens) / kValidationStreams));
+  const std::uint64_t per_stream = static_cast<std::uint64_t>(config_.valid_tokens) / kValidationStreams;
+  auto loss = evaluate_text(*backend_, valid_, kValidationStreams, std::max<std::uint64_t>(1, per_stream));
   if (!loss.ok()) return loss.status();
   report.valid_bits_per_byte = loss.value().bits_per_token();
   return {};
 }
 
-Result<std::string> Trainer::write_sample() {
+Status Trainer::write_sample(TrainObserver& observer) {
   auto generator = Generator::create(*backend_, program_);
   if (!generator.ok()) return generator.status();
   const Token start = kDocumentSeparator;
@@ -219,37 +287,39 @@ Result<std::string> Trainer::write_sample() {
     if (token.value() == kDocumentSeparator) break;
     text += render_token(token.value(), program_.vocab);
   }
-  return text;
+  observer.on_sample(step_, text);
+  return {};
 }
 
-Status Trainer::append_metrics(const StepReport& report) {
-  std::string line = fmt::format(
-      R"({{"step": {}, "evaluated_tokens": {}, "bits_per_byte": {:.5f}, "moved": {:.6f}, "tied": {:.6f}, "seconds": {:.3f}, "digest": "{}")",
-      report.step, report.evaluated_tokens, report.bits_per_byte, report.moved, report.tied, report.seconds,
-      digest_text(report.digest));
-  if (report.valid_bits_per_byte)
-    line += fmt::format(R"(, "valid_bits_per_byte": {:.5f})", *report.valid_bits_per_byte);
-  line += "}\n";
-  const std::string path = metrics_path(run_);
-  std::FILE* file = std::fopen(path.c_str(), "ab");
-  const bool written = file != nullptr && std::fwrite(line.data(), 1, line.size(), file) == line.size();
-  const bool closed = file != nullptr && std::fclose(file) == 0;
-  if (written && closed) return {};
-  return fail(path, std::string("cannot be written: ") + std::strerror(errno),
-              fmt::format("make room, then go on with: clutch train --resume {}", run_));
-}
-
+// A checkpoint, which needs every rank's states.
 Status Trainer::save() {
-  Checkpoint checkpoint{.step = step_,
-                        .corpus_digest = digest_text(train_.digest),
-                        .seconds = seconds_,
-                        .model_config = model_config_,
-                        .weights = {},
-                        .states = {}};
-  CLUTCH_RETURN_IF_ERROR(backend_->read_weights(checkpoint.weights));
-  checkpoint.states.resize(population_.size * static_cast<std::size_t>(program_.state_width()));
-  states_->read(checkpoint.states);
-  CLUTCH_RETURN_IF_ERROR(write_checkpoint(run_, program_, checkpoint, population_.size, config_.keep));
+  auto digests = cluster_.gather(digest_text(digest_));  // the last update's have not been compared yet
+  if (!digests.ok()) return digests.status();
+  for (int r = 1; r < cluster_.size(); ++r) {
+    if (digests.value()[static_cast<std::size_t>(r)] != digests.value()[0]) return name_odd_rank(r);
+  }
+  std::string mine;
+  if (config_.carry == "keep") {
+    mine.resize(2 * cluster_.share(population_.pairs()).count *
+                static_cast<std::size_t>(program_.state_width()));
+    states_->read({reinterpret_cast<std::int8_t*>(mine.data()), mine.size()});
+  }
+  auto all = cluster_.gather(mine);
+  if (!all.ok()) return all.status();
+  Status written;
+  if (cluster_.writes()) {
+    Checkpoint checkpoint{.step = step_,
+                          .corpus_digest = digest_text(train_.digest),
+                          .seconds = seconds_,
+                          .model_config = model_config_,
+                          .weights = {},
+                          .states = {}};
+    for (const std::string& part : all.value())
+      checkpoint.states.insert(checkpoint.states.end(), part.begin(), part.end());
+    written = backend_->read_weights(checkpoint.weights);
+    if (written.ok()) written = recorder_->save(program_, checkpoint);
+  }
+  CLUTCH_RETURN_IF_ERROR(agree(cluster_, written));
   saved_step_ = step_;
   return {};
 }
@@ -257,34 +327,25 @@ Status Trainer::save() {
 Status Trainer::train(TrainObserver& observer, const std::atomic<bool>& stop) {
   const auto start = std::chrono::steady_clock::now();
   const double before = seconds_;
-  const auto due = [this](std::int64_t every) {
-    return every > 0 && step_ % static_cast<std::uint64_t>(every) == 0;
-  };
   const auto steps = static_cast<std::uint64_t>(config_.steps);
-  while (step_ < steps && !stop) {
-    auto report = run_step();
-    if (!report.ok()) return report.status();
-    const bool last = step_ == steps;
-    if (!valid_.tokens.empty() && (due(config_.validate_every) || (last && config_.validate_every > 0))) {
-      CLUTCH_RETURN_IF_ERROR(validate(report.value()));
-    }
-    seconds_ = before + seconds_since(start);
-    report.value().seconds = seconds_;
-    CLUTCH_RETURN_IF_ERROR(append_metrics(report.value()));
-    observer.on_step(report.value());
-    if (due(config_.sample_every)) {
-      auto text = write_sample();
-      if (!text.ok()) return text.status();
-      observer.on_sample(step_, text.value());
-    }
-    if (due(config_.checkpoint_every)) {
-      CLUTCH_RETURN_IF_ERROR(save());
-      observer.on_checkpoint(step_);
-    }
+  Status trouble;  // of this rank since the last exchange
+  while (step_ < steps && !stopping_) {
+    StepReport report;
+    const std::uint64_t begun = step_;
+    trouble = run_step(stop, trouble, report);
+    if (step_ == begun) return trouble;  // all ranks know
+    seconds_ = before + std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (trouble.ok() && cluster_.writes()) trouble = report_step(report, observer);
+    if (!trouble.ok() && cluster_.size() == 1) return trouble;
+    if (!due(config_.checkpoint_every)) continue;
+    CLUTCH_RETURN_IF_ERROR(agree(cluster_, trouble));
+    CLUTCH_RETURN_IF_ERROR(save());
+    if (cluster_.writes()) observer.on_checkpoint(step_);
   }
+  CLUTCH_RETURN_IF_ERROR(agree(cluster_, trouble));
   if (saved_step_ == step_) return {};
   CLUTCH_RETURN_IF_ERROR(save());
-  observer.on_checkpoint(step_);
+  if (cluster_.writes()) observer.on_checkpoint(step_);
   return {};
 }
 

@@ -1,29 +1,21 @@
-// The training loop: evaluate, judge, update, record. It knows no terminal; whoever watches gets reports.
+// The training loop: evaluate, judge, update, record; by one process or by a cluster of them. It knows no
+// terminal; whoever watches gets reports.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
+#include <vector>
 
 #include "backend/backend.h"
 #include "data/corpus.h"
 #include "run/checkpoint.h"
+#include "run/cluster.h"
 #include "run/config.h"
+#include "run/recorder.h"
 
 namespace clutch {
-
-// One step, as metrics.jsonl has it.
-struct StepReport {
-  std::uint64_t step = 0;              // updates made, this one included
-  std::uint64_t evaluated_tokens = 0;  // member-tokens since the run began
-  double bits_per_byte = 0;  // of this step's members, with their noise; per token of other vocabularies
-  std::optional<double> valid_bits_per_byte;  // of held-out text, without noise
-  double moved = 0, tied = 0;                 // shares of the weights, of the pairs
-  double seconds = 0;                         // since the run began, over all its parts
-  std::uint64_t digest = 0;                   // of the weights after the step
-};
 
 class TrainObserver {
  public:
@@ -33,17 +25,21 @@ class TrainObserver {
   virtual void on_checkpoint(std::uint64_t step) = 0;
 };
 
+// All ranks of the cluster call the same functions in the same order; each evaluates its share of the pairs,
+// all apply the same update, and rank 0 alone writes and reports. Any number of ranks, on any backends, gives
+// the same log.
 class Trainer {
  public:
-  // A new run in folder `run`, which must not exist (or be empty). Everything is loaded and checked before
-  // the folder is made.
-  static Result<std::unique_ptr<Trainer>> create(const std::string& run, RunConfig config);
+  // A new run in folder `run`, which must not exist (or be empty). Everything is loaded, checked and compared
+  // between ranks before the folder is made.
+  static Result<std::unique_ptr<Trainer>> create(const std::string& run, RunConfig config, Cluster& cluster);
 
   // Goes on from the last checkpoint of `run`, or from the start where there is none yet. `config` is the
-  // run's own with kLength and kComfort knobs changed at will.
-  static Result<std::unique_ptr<Trainer>> resume(const std::string& run, RunConfig config);
+  // run's own with kLength and kComfort knobs changed at will. Only rank 0 needs the folder.
+  static Result<std::unique_ptr<Trainer>> resume(const std::string& run, RunConfig config, Cluster& cluster);
 
-  // Trains to config.steps, or until `stop` is true; then saves. A failure leaves the last checkpoint good.
+  // Trains to config.steps, or until `stop` is true on some rank; then saves. A failure leaves the last
+  // checkpoint good.
   Status train(TrainObserver& observer, const std::atomic<bool>& stop);
 
   const RunConfig& config() const { return config_; }
@@ -52,19 +48,29 @@ class Trainer {
   const Corpus& corpus() const { return train_; }
   const Corpus& held_out() const { return valid_; }  // empty where nothing is held out
   std::uint64_t step() const { return step_; }
+  // Bytes that this rank sent for its last step; 0 of a single process counts what it would send.
+  std::uint64_t bytes_per_step() const { return bytes_per_step_; }
+  // What a person should know of how the run was found.
+  std::vector<std::string> notes() const {
+    return recorder_ ? recorder_->notes() : std::vector<std::string>();
+  }
 
  private:
-  Trainer() = default;
-  static Result<std::unique_ptr<Trainer>> prepare(RunConfig config);
-  Status load_text();
+  explicit Trainer(Cluster& cluster) : cluster_(cluster) {}
+  Status prepare(RunConfig config);
+  Status read_checkpoint_from_rank_0(const std::string& run, Checkpoint& out);
   Status load_model(const Weights& weights, const std::vector<std::int8_t>& states);
-  Result<StepReport> run_step();
+  Status compare_ranks();
+  Status evaluate_share(std::vector<std::int64_t>& losses);
+  Status name_odd_rank(int rank);
+  Status run_step(const std::atomic<bool>& stop, const Status& trouble, StepReport& report);
+  Status report_step(StepReport& report, TrainObserver& observer);
   Status validate(StepReport& report);
-  Result<std::string> write_sample();
-  Status append_metrics(const StepReport& report);
+  Status write_sample(TrainObserver& observer);
   Status save();
+  bool due(std::int64_t every) const { return every > 0 && step_ % static_cast<std::uint64_t>(every) == 0; }
 
-  std::string run_;
+  Cluster& cluster_;
   RunConfig config_;
   Population population_;
   AlphaSchedule alpha_;
@@ -73,8 +79,12 @@ class Trainer {
   Program program_;
   Corpus train_, valid_;
   std::unique_ptr<Backend> backend_;
-  std::unique_ptr<States> states_;
+  std::unique_ptr<States> states_;      // of this rank's share
+  std::unique_ptr<Recorder> recorder_;  // on rank 0 alone
+  std::uint64_t digest_ = 0;            // of the weights now
   std::uint64_t step_ = 0, saved_step_ = ~std::uint64_t{0};
+  std::uint64_t bytes_per_step_ = 0;
+  bool stopping_ = false;
   double seconds_ = 0;
 };
 

@@ -1,0 +1,121 @@
+#include "run/diff.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "backend/select.h"
+#include "run/checkpoint.h"
+#include "run/replay.h"
+
+namespace clutch {
+namespace {
+
+bool is_run(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::exists(log_path(path), error);
+}
+
+// A line per tensor that differs, the first element with both values; nothing where all are equal.
+std::string compare_weights(const Program& program, const Weights& a, const Weights& b) {
+  std::string text;
+  for (std::size_t t = 0; t < a.size(); ++t) {
+    const auto [in_a, in_b] = std::mismatch(a[t].begin(), a[t].end(), b[t].begin());
+    if (in_a == a[t].end()) continue;
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < a[t].size(); ++i) count += a[t][i] != b[t][i];
+    const TensorSpec& tensor = program.tensors[t];
+    const std::int64_t place = in_a - a[t].begin(), row = exact::divide_floor(place, tensor.cols);
+    text += fmt::format("{}: {} of {} differ, first [{}][{}]: {} and {}\n", tensor.label(), count,
+                        tensor.size(), row, place - row * tensor.cols, *in_a, *in_b);
+  }
+  return text;
+}
+
+Status check_same_program(const Program& a, const Program& b, const std::string& name) {
+  const auto same = [](const TensorSpec& x, const TensorSpec& y) {
+    return x.name == y.name && x.layer == y.layer && x.rows == y.rows && x.cols == y.cols;
+  };
+  if (std::equal(a.tensors.begin(), a.tensors.end(), b.tensors.begin(), b.tensors.end(), same)) return {};
+  return fail(name, "is of another architecture or size", "compare models of one shape");
+}
+
+Result<Weights> weights_after(const Recording& recording, const Program& program, std::uint64_t step) {
+  auto backend = make_backend("cpu", default_threads());
+  if (!backend.ok()) return backend.status();
+  auto from = nearest_standpoint(recording, program, step);
+  if (!from.ok()) return from.status();
+  CLUTCH_RETURN_IF_ERROR(
+      replay(recording, program, from.value(), step, *backend.value(), [](std::uint64_t) {}));
+  Weights weights;
+  CLUTCH_RETURN_IF_ERROR(backend.value()->read_weights(weights));
+  return weights;
+}
+
+Result<Difference> diff_runs(const std::string& a, const std::string& b) {
+  auto first = read_recording(a), second = read_recording(b);
+  if (!first.ok()) return first.status();
+  if (!second.ok()) return second.status();
+  auto program = build_program(first.value().model_config, population(first.value().config).noise);
+  auto other = build_program(second.value().model_config, population(second.value().config).noise);
+  if (!program.ok()) return program.status();
+  if (!other.ok()) return other.status();
+  CLUTCH_RETURN_IF_ERROR(check_same_program(program.value(), other.value(), b));
+
+  const auto &log = first.value().log, &log_b = second.value().log;
+  std::string damage;  // what of either log was not compared
+  for (const FitnessLog* each : {&log, &log_b}) {
+    if (!each->torn.empty()) damage += "note: " + each->torn + "\n";
+    if (!each->damage.ok()) damage += "note: " + each->damage.message() + "\n";
+  }
+  const std::size_t shared = std::min(log.records.size(), log_b.records.size());
+  std::size_t step = 0;
+  const bool same_start = log.header.start_digest == log_b.header.start_digest;
+  while (same_start && step < shared && log.records[step] == log_b.records[step]) ++step;
+  if (same_start && step == shared) {
+    return Difference{true, fmt::format("equal in all {} steps both have ({} and {})\n", shared,
+                                        log.records.size(), log_b.records.size()) +
+                                damage};
+  }
+  const std::uint64_t made = same_start ? step + 1 : 0;
+  auto weights = weights_after(first.value(), program.value(), made),
+       weights_b = weights_after(second.value(), program.value(), made);
+  std::string text =
+      same_start ? fmt::format("they part at step {}\n", made) : "they start from different weights\n";
+  if (same_start) {
+    const auto &fitness = log.records[step].fitness, &fitness_b = log_b.records[step].fitness;
+    if (fitness.size() == fitness_b.size()) {
+      std::size_t pairs = 0;
+      for (std::size_t p = 0; p < fitness.size(); ++p) pairs += fitness[p] != fitness_b[p];
+      text += fmt::format("fitness of {} of {} pairs differs there, the sum of losses {}\n", pairs,
+                          fitness.size(), log.records[step].loss == log_b.records[step].loss ? "not" : "too");
+    } else {
+      text += fmt::format("they have {} and {} pairs\n", fitness.size(), fitness_b.size());
+    }
+  }
+  // Of a log that was tampered with, weights may not follow.
+  for (const Status& status : {weights.status(), weights_b.status()}) {
+    if (!status.ok()) text += status.message() + "\n";
+  }
+  if (weights.ok() && weights_b.ok()) {
+    const std::string differing = compare_weights(program.value(), weights.value(), weights_b.value());
+    text += differing.empty() ? "their weights are equal there\n" : differing;
+  }
+  return Difference{false, text + damage};
+}
+
+}  // namespace
+
+Result<Difference> diff(const std::string& a, const std::string& b) {
+  if (is_run(a) && is_run(b)) return diff_runs(a, b);
+  auto first = load_model(a), second = load_model(b);
+  if (!first.ok()) return first.status();
+  if (!second.ok()) return second.status();
+  CLUTCH_RETURN_IF_ERROR(check_same_program(first.value().program, second.value().program, b));
+  const std::string text =
+      compare_weights(first.value().program, first.value().weights, second.value().weights);
+  return Difference{text.empty(), text.empty() ? "equal\n" : text};
+}
+
+}  // namespace clutch
