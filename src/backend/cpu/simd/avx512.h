@@ -109,7 +109,13 @@ template <int S>
 CLUTCH_SIMD I shift_right64(I a) {
   return _mm512_srli_epi64(a, S);
 }
-CLUTCH_SIMD std::uint64_t sum64(I a) { return static_cast<std::uint64_t>(_mm512_reduce_add_epi64(a)); }
+// Modulo 2^64; the intrinsic that reduces adds signed numbers.
+CLUTCH_SIMD std::uint64_t sum64(I a) {
+  const __m256i half = _mm256_add_epi64(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
+  const __m128i pair = _mm_add_epi64(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+  return static_cast<std::uint64_t>(_mm_cvtsi128_si64(pair)) +
+         static_cast<std::uint64_t>(_mm_extract_epi64(pair, 1));
+}
 
 // Interleaving and narrowing stay within 16-byte lanes, so that low and high halves, once narrowed again, lie
 // as they lay before.
