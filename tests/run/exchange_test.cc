@@ -270,6 +270,7 @@ class ClusterRunTest : public ::testing::Test {
     RunConfig c;
     c.data = {folder_ / "text"};
     c.dim = 8, c.population = 20, c.tokens_per_update = 8, c.steps = 6, c.fitness = fitness;
+    c.sigma_shift = 4;
     c.validate_every = 0, c.checkpoint_every = 3, c.threads = 1, c.group_size = 4;
     return c;
   }

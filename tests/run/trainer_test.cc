@@ -23,6 +23,8 @@ namespace {
 namespace fs = std::filesystem;
 using Digests = std::vector<std::uint64_t>;
 
+Cluster alone;  // of one process
+
 class Watcher : public TrainObserver {
  public:
   void on_step(const StepReport& report) override {
@@ -76,13 +78,13 @@ class TrainerTest : public ::testing::Test {
 
   // Trains a new run, or goes on with one; the watcher's digests are those of the steps it saw.
   void create(const std::string& name, const RunConfig& c, Watcher& watcher) {
-    auto trainer = Trainer::create(run_path(name), c);
+    auto trainer = Trainer::create(run_path(name), c, alone);
     ASSERT_TRUE(trainer.ok()) << trainer.status().message();
     const Status status = trainer.value()->train(watcher, watcher.stop);
     ASSERT_TRUE(status.ok()) << status.message();
   }
   void resume(const std::string& name, const RunConfig& c, Watcher& watcher) {
-    auto trainer = Trainer::resume(run_path(name), c);
+    auto trainer = Trainer::resume(run_path(name), c, alone);
     ASSERT_TRUE(trainer.ok()) << trainer.status().message();
     const Status status = trainer.value()->train(watcher, watcher.stop);
     ASSERT_TRUE(status.ok()) << status.message();
@@ -93,7 +95,7 @@ class TrainerTest : public ::testing::Test {
     return watcher.digests();
   }
   std::string refusal(const RunConfig& c) const {
-    const auto trainer = Trainer::create(run_path("refused"), c);
+    const auto trainer = Trainer::create(run_path("refused"), c, alone);
     EXPECT_FALSE(fs::exists(run_path("refused"))) << "a refusal leaves no folder";
     return trainer.ok() ? "accepted" : trainer.status().message();
   }
@@ -343,7 +345,7 @@ TEST_F(TrainerTest, ResumeRefusesAnotherText) {
   Watcher watcher;
   create("run", config(), watcher);
   std::ofstream(text(), std::ios::binary) << make_stories(4000, 8);
-  const auto trainer = Trainer::resume(run_path("run"), config());
+  const auto trainer = Trainer::resume(run_path("run"), config(), alone);
   ASSERT_FALSE(trainer.ok());
   EXPECT_EQ(trainer.status().message().find("--data: the text has digest "), 0u)
       << trainer.status().message();
@@ -355,7 +357,7 @@ TEST_F(TrainerTest, ResumeRefusesStatesOfAnotherPopulation) {
   create("run", config(), watcher);
   RunConfig c = config();
   c.population = 10;
-  const auto trainer = Trainer::resume(run_path("run"), c);
+  const auto trainer = Trainer::resume(run_path("run"), c, alone);
   ASSERT_FALSE(trainer.ok());
   EXPECT_NE(trainer.status().message().find("member states are damaged: 64 values, not 80"),
             std::string::npos)
@@ -377,7 +379,7 @@ TEST_F(TrainerTest, AnExistingFolderIsRefusedAndUntouched) {
   const auto before = snapshot();
   RunConfig c = config();
   c.seed = 3;
-  const auto trainer = Trainer::create(run_path("run"), c);
+  const auto trainer = Trainer::create(run_path("run"), c, alone);
   ASSERT_FALSE(trainer.ok());
   EXPECT_EQ(trainer.status().message().find(run_path("run") + ": exists already; choose another --out"), 0u);
   EXPECT_EQ(snapshot(), before);
@@ -458,7 +460,7 @@ TEST_F(TrainerTest, ValidTextOfItsOwn) {
   std::ofstream(held_out, std::ios::binary) << make_stories(700, 9);
   RunConfig c = config();
   c.valid = held_out;
-  auto trainer = Trainer::create(run_path("run"), c);
+  auto trainer = Trainer::create(run_path("run"), c, alone);
   ASSERT_TRUE(trainer.ok()) << trainer.status().message();
   EXPECT_EQ(trainer.value()->corpus().tokens.size(), 4000u);
   EXPECT_EQ(trainer.value()->held_out().tokens.size(), 700u);
