@@ -80,6 +80,7 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const std::string& run, RunConf
 
 Result<std::unique_ptr<Trainer>> Trainer::resume(const std::string& run, RunConfig config, Cluster& cluster) {
   auto trainer = std::unique_ptr<Trainer>(new Trainer(cluster));
+  trainer->run_ = run;
   CLUTCH_RETURN_IF_ERROR(agree(cluster, trainer->prepare(std::move(config))));
   Checkpoint checkpoint;
   CLUTCH_RETURN_IF_ERROR(trainer->read_checkpoint_from_rank_0(run, checkpoint));
@@ -100,7 +101,7 @@ Result<std::unique_ptr<Trainer>> Trainer::resume(const std::string& run, RunConf
 
 // The last checkpoint of rank 0's folder, on every rank; left as it is where there is none.
 Status Trainer::read_checkpoint_from_rank_0(const std::string& run, Checkpoint& out) {
-  std::string bytes;
+  std::string bytes;  // its path, a 0 byte, its content
   const auto read = [&]() -> Status {
     if (!cluster_.writes()) return {};
     if (!has_checkpoint(run) && config_.init.empty()) return {};
@@ -112,15 +113,17 @@ Status Trainer::read_checkpoint_from_rank_0(const std::string& run, Checkpoint& 
     if (!path.ok()) return path.status();
     auto file = read_file(path.value(), kMaxCheckpointBytes);
     if (!file.ok()) return file.status();
-    bytes = std::move(file).value();
+    bytes = path.value() + '\0' + file.value();
     return {};
   };
   CLUTCH_RETURN_IF_ERROR(agree(cluster_, read()));
   auto shared = from_rank_0(cluster_, std::move(bytes));
   if (!shared.ok()) return shared.status();
   if (shared.value().empty()) return {};
+  const std::size_t name_bytes = shared.value().find('\0');
   const auto parse = [&]() -> Status {
-    auto checkpoint = parse_checkpoint(shared.value(), run);
+    auto checkpoint = parse_checkpoint(std::string_view(shared.value()).substr(name_bytes + 1),
+                                       shared.value().substr(0, name_bytes));
     if (!checkpoint.ok()) return checkpoint.status();
     out = std::move(checkpoint).value();
     if (to_metadata(out.model_config) != to_metadata(model_config_)) {
@@ -154,7 +157,7 @@ Status Trainer::load_model(const Weights& weights, const std::vector<std::int8_t
   const std::size_t wanted = population_.size * width;
   if (states.size() != wanted || std::find(states.begin(), states.end(), std::int8_t{-128}) != states.end()) {
     return fail(
-        "checkpoint",
+        run_ + "/checkpoints",
         fmt::format("its member states are damaged: {} values, not {} in [-127, 127]", states.size(), wanted),
         "remove the last checkpoint to go on from the one before");
   }
@@ -329,7 +332,7 @@ Status Trainer::train(TrainObserver& observer, const std::atomic<bool>& stop) {
   const double before = seconds_;
   const auto steps = static_cast<std::uint64_t>(config_.steps);
   Status trouble;  // of this rank since the last exchange
-  while (step_ < steps && !stopping_) {
+  while (step_ < steps && !stopping_ && !(stop && cluster_.size() == 1)) {
     StepReport report;
     const std::uint64_t begun = step_;
     trouble = run_step(stop, trouble, report);

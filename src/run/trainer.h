@@ -71,6 +71,7 @@ class Trainer {
   bool due(std::int64_t every) const { return every > 0 && step_ % static_cast<std::uint64_t>(every) == 0; }
 
   Cluster& cluster_;
+  std::string run_;  // where it is resumed from, for messages
   RunConfig config_;
   Population population_;
   AlphaSchedule alpha_;

@@ -9,7 +9,7 @@ import shutil
 import struct
 import time
 
-from support import CliTest, checkpoints, digests, flags, main, metrics, random_seed
+from support import TINY, CliTest, checkpoints, digests, flags, main, metrics, random_seed
 
 HEADER = 40
 
@@ -227,7 +227,7 @@ class ResumeTest(CliTest):
         knobs = dict(population=512, tokens_per_update=1, fitness="scaled", steps=15, checkpoint_every=0)
         whole = self.train("whole", **knobs, validate_every=0, dim=2)
         size = records_size(256, scaled=True)
-        words = ["train", "--out", "run", *flags({**knobs, "data": self.text(), "dim": 2, "validate_every": 0})]
+        words = ["train", "--out", "run", *flags({**TINY, **knobs, "data": self.text(), "dim": 2, "validate_every": 0})]
         limit = HEADER + 10 * size + 100  # more than ten lines of metrics.jsonl take
         outcome = self.clutch(*words, preexec_fn=lambda: limit_files(limit))
         self.check_refusal(outcome, "run/fitness.log", "File too large", "resume")
@@ -245,7 +245,7 @@ class ResumeTest(CliTest):
         """A record is the operating system's before metrics.jsonl has the step, so no kill loses one."""
         rng = random.Random(random_seed(self))
         data = self.text(8000)
-        knobs = dict(population=32, tokens_per_update=8, steps=120, checkpoint_every=9, noise_reuse=3, carry="keep")
+        knobs = dict(TINY, population=32, tokens_per_update=8, steps=120, checkpoint_every=9, noise_reuse=3, carry="keep")
         whole = self.train("whole", data=data, **knobs)
         run, reported = self.folder / "run", {}
         words = ["train", "--out", run, *flags({**knobs, "data": data, "dim": 16, "threads": 1})]

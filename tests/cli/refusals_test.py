@@ -36,6 +36,9 @@ BAD_KNOBS = {
     "keep": ["0", "-1"],
     "backend": ["foo", "", "cpu:foo", "CPU", "cpu:"],
     "threads": ["-1", "1025", "4294967297"],
+    "pin": ["-1", "2", "x"],
+    "carry": ["", "lose"],
+    "sync": ["", "never"],
     "valid-fraction": ["1", "2", "-0.1", "x", "0.0001"],
     "log-every": ["-1"],
 }
