@@ -14,6 +14,7 @@
 #include "generate/text.h"
 #include "run/evaluate.h"
 #include "run/exchange.h"
+#include "run/plan.h"
 #include "run/step.h"
 #include "run/text.h"
 
@@ -46,7 +47,13 @@ Status Trainer::prepare(RunConfig config) {
   auto program = build_program(model_config_, population_.noise);
   if (!program.ok()) return program.status();
   program_ = std::move(program).value();
-  return backend_->supports(program_, population_.noise);
+  CLUTCH_RETURN_IF_ERROR(backend_->supports(program_, population_.noise));
+  const std::int64_t threads = config.threads == 0 ? default_threads() : config.threads;
+  const MemoryPlan plan = plan_memory(program_, population_, cluster_.share(population_.pairs()).count,
+                                      train_.tokens.size() + valid_.tokens.size(), static_cast<int>(threads));
+  const std::int64_t available = available_memory_bytes();
+  memory_plan_ = describe(plan, available);
+  return check_memory(plan, available);
 }
 
 Result<std::unique_ptr<Trainer>> Trainer::create(const std::string& run, RunConfig config, Cluster& cluster) {

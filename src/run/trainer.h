@@ -48,6 +48,8 @@ class Trainer {
   const Corpus& corpus() const { return train_; }
   const Corpus& held_out() const { return valid_; }  // empty where nothing is held out
   std::uint64_t step() const { return step_; }
+  // What this process takes of memory at most, for a person.
+  const std::string& memory_plan() const { return memory_plan_; }
   // Bytes that this rank sent for its last step; 0 of a single process counts what it would send.
   std::uint64_t bytes_per_step() const { return bytes_per_step_; }
   // What a person should know of how the run was found.
@@ -85,6 +87,7 @@ class Trainer {
   std::uint64_t digest_ = 0;            // of the weights now
   std::uint64_t step_ = 0, saved_step_ = ~std::uint64_t{0};
   std::uint64_t bytes_per_step_ = 0;
+  std::string memory_plan_;
   bool stopping_ = false;
   double seconds_ = 0;
 };
