@@ -26,9 +26,11 @@ int max_fitness(FitnessShape shape);
 std::optional<FitnessShape> fitness_shape(std::string_view name);  // nothing where the name is unknown
 std::vector<std::string_view> fitness_shape_names();
 
+constexpr std::int64_t kMaxLoss = std::int64_t{1} << 57;
+
 // losses [2 * pairs] in units of 2^-20 bit, members 2p and 2p+1 being pair p; returns fitness [pairs]. Each
-// loss is below 2^57, so 32 |d| and the sum of |d| over 2^5 pairs fit; larger populations are summed divided
-// (exactly, quotient and remainder apart), so no sum overflows.
+// loss is below kMaxLoss, so 32 |d| and the sum of |d| over 2^5 pairs fit; larger populations are summed
+// divided (exactly, quotient and remainder apart), so no sum overflows.
 std::vector<std::int8_t> fitness_of(FitnessShape shape, std::span<const std::int64_t> losses);
 
 }  // namespace clutch

@@ -69,9 +69,12 @@ Result<StepOutcome> exchange_step(Cluster& cluster, FitnessShape shape, std::uin
       continue;
     }
     for (std::uint32_t p = 0; p < count; ++p) {
+      const auto difference =
+          static_cast<std::int64_t>(get_little_endian(bytes, kPrefixBytes + std::size_t{p} * 8, 8));
+      if (difference < -kMaxLoss || difference > kMaxLoss)
+        return trouble_of(r, "sent what is no difference of losses");
       differences.push_back(0);
-      differences.push_back(
-          static_cast<std::int64_t>(get_little_endian(bytes, kPrefixBytes + std::size_t{p} * 8, 8)));
+      differences.push_back(difference);
     }
   }
   if (shape != FitnessShape::sign) outcome.fitness = fitness_of(shape, differences);

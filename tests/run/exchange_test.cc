@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <barrier>
 #include <fstream>
 #include <functional>
@@ -75,7 +76,7 @@ std::vector<std::int64_t> make_losses() {
   std::mt19937_64 random(4);
   std::vector<std::int64_t> losses;
   for (std::uint32_t m = 0; m < 2 * kPairs; ++m)
-    losses.push_back(static_cast<std::int64_t>(random() % (std::uint64_t{1} << (10 + m * 2))));
+    losses.push_back(static_cast<std::int64_t>(random() % (std::uint64_t{1} << std::min(10 + m * 2, 57u))));
   losses[5] = losses[4];
   return losses;
 }
