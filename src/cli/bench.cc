@@ -171,7 +171,7 @@ void add_bench(CLI::App& app, int& exit_status) {
       "Count the processor time of this process, not the time on the wall: for machines that others use");
   command->add_flag("--pin", options->how.pinned, "Keep each worker thread on its own processor");
   command->add_flag("--suite", options->suite, "Measure every target; exit 1 where one is missed");
-  command->callback([options, &exit_status] { exit_status = finish(run(*options)); });
+  command->callback([options, &exit_status] { exit_status = run_command([&] { return run(*options); }); });
 }
 
 }  // namespace clutch::cli
