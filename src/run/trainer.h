@@ -50,7 +50,7 @@ class Trainer {
   std::uint64_t step() const { return step_; }
   // What this process takes of memory at most, for a person.
   const std::string& memory_plan() const { return memory_plan_; }
-  // Bytes that this rank sent for its last step; 0 of a single process counts what it would send.
+  // Bytes that this rank gave to the last exchange (a single process: to itself); 0 before the first step.
   std::uint64_t bytes_per_step() const { return bytes_per_step_; }
   // What a person should know of how the run was found.
   std::vector<std::string> notes() const {
