@@ -86,36 +86,45 @@ void TileEvaluator::make_vectors(std::uint32_t member) {
 void TileEvaluator::run_chunk(std::uint32_t begin) {
   begin_ = begin;
   for (const Group& group : model_.schedule.groups) {
-    if (!group.token_by_token) {
-      for (const Node& node : group.nodes) {
-        run_node(node, 0, chunk_);
-        if (node.instruction == kNothing) save_state(node.state);
-      }
-      continue;
-    }
-    for (std::uint32_t t = 0; t < chunk_; ++t) {
-      for (const Node& node : group.nodes) run_node(node, t, 1);
-    }
-    for (const Node& node : group.nodes) {
-      if (node.instruction == kNothing) save_state(node.state);
+    switch (group.order) {
+      case Order::kNodeByNode:
+        for (const Node& node : group.nodes) {
+          run_node(node, {0, count_, 0, chunk_});
+          if (node.instruction == kNothing) save_state(node.state);
+        }
+        break;
+      case Order::kMemberByMember:
+        for (std::uint32_t m = 0; m < count_; ++m) {
+          for (const Node& node : group.nodes) run_node(node, {m, 1, 0, chunk_});
+        }
+        break;
+      case Order::kTokenByToken:
+        for (std::uint32_t t = 0; t < chunk_; ++t) {
+          for (const Node& node : group.nodes) run_node(node, {0, count_, t, 1});
+        }
+        for (const Node& node : group.nodes) {
+          if (node.instruction == kNothing) save_state(node.state);
+        }
+        break;
     }
   }
   finish_chunk(begin);
 }
 
-void TileEvaluator::run_node(const Node& node, std::uint32_t t, std::uint32_t tokens) {
+void TileEvaluator::run_node(const Node& node, const Part& part) {
   if (node.instruction == kNothing) {
-    read_state(node.state, t, tokens);
+    read_state(node.state, part);
     return;
   }
-  run_instruction(node.instruction, t, tokens);
-  if (trace_ != nullptr) keep_trace(node.instruction, t, tokens);
+  run_instruction(node.instruction, part);
+  if (trace_ != nullptr) keep_trace(node.instruction, part);
 }
 
-RowsIn TileEvaluator::vector(int tensor) const {
+RowsIn TileEvaluator::vector(int tensor, std::uint32_t member) const {
   if (tensor == kNothing) return {nullptr, 0, 0};
   if (!request_->noise) return {model_.plain[tensor].data(), 0, 0};
-  return {vectors_.data() + model_.places[tensor].vector, model_.vector_bytes, 0};
+  return {vectors_.data() + member * model_.vector_bytes + model_.places[tensor].vector, model_.vector_bytes,
+          0};
 }
 
 const std::uint16_t* TileEvaluator::text(std::uint32_t m) const {
@@ -123,22 +132,22 @@ const std::uint16_t* TileEvaluator::text(std::uint32_t m) const {
          begin_;
 }
 
-void TileEvaluator::run_instruction(int index, std::uint32_t t, std::uint32_t tokens) {
+void TileEvaluator::run_instruction(int index, const Part& part) {
   const Instruction& instruction = model_.program.instructions[index];
-  if (instruction.op == Op::embed) return run_embed(instruction, t, tokens);
-  if (instruction.op == Op::matmul) return run_matmul(index, t, tokens);
+  if (instruction.op == Op::embed) return run_embed(instruction, part);
+  if (instruction.op == Op::matmul) return run_matmul(index, part);
   const auto operand = [&](int i) {
-    return instruction.in[i] == kNothing ? RowsIn{nullptr, 0, 0} : in(instruction.in[i], t);
+    return instruction.in[i] == kNothing ? RowsIn{nullptr, 0, 0} : in(instruction.in[i], part);
   };
   const Kernels& kernels = model_.kernels;
   const RowTask task{.width = width(instruction.dst),
-                     .members = count_,
-                     .tokens = tokens,
+                     .members = part.members,
+                     .tokens = part.tokens,
                      .x = operand(0),
                      .y = operand(1),
                      .z = operand(2),
-                     .out = out(instruction.dst, t),
-                     .vector = vector(instruction.tensor)};
+                     .out = out(instruction.dst, part),
+                     .vector = vector(instruction.tensor, part.member)};
   switch (instruction.op) {
     case Op::norm:
       return kernels.norm({task, model_.program.slots[instruction.dst].width, instruction.rounding});
@@ -158,36 +167,36 @@ void TileEvaluator::run_instruction(int index, std::uint32_t t, std::uint32_t to
   }
 }
 
-void TileEvaluator::run_matmul(int index, std::uint32_t t, std::uint32_t tokens) {
+void TileEvaluator::run_matmul(int index, const Part& part) {
   const Instruction& instruction = model_.program.instructions[index];
   const Bounds& bounds = model_.bounds[index];
   model_.kernels.matmul(
       {.packed = model_.packed[instruction.tensor],
        .n = width(instruction.dst),
        .k = width(instruction.in[0]),
-       .members = count_,
-       .tokens = tokens,
-       .x = in(instruction.in[0], t),
-       .y = out(instruction.dst, t),
+       .members = part.members,
+       .tokens = part.tokens,
+       .x = in(instruction.in[0], part),
+       .y = out(instruction.dst, part),
        .divider = model_.dividers[index],
-       .noise = request_->noise ? &matrix_noise_[instruction.tensor * most_members_] : nullptr,
+       .noise = request_->noise ? &matrix_noise_[instruction.tensor * most_members_ + part.member] : nullptr,
        .rank = model_.shape.rank,
        .noise_shift = kNoiseFractionBits + model_.shape.sigma_shift,
        .largest_sum = bounds.accumulator,
        .largest_projection = bounds.projection,
        .largest_perturbation = bounds.perturbation,
-       .next = tokens > 1 ? model_.next_packed[index] : Ahead{nullptr, 0},
+       .next = part.tokens > 1 ? model_.next_packed[index] : Ahead{nullptr, 0},
        .scratch = scratch_.data()});
 }
 
-void TileEvaluator::run_embed(const Instruction& instruction, std::uint32_t t, std::uint32_t tokens) {
-  for (std::uint32_t m = 0; m < count_; ++m) {
+void TileEvaluator::run_embed(const Instruction& instruction, const Part& part) {
+  for (std::uint32_t m = part.member; m < part.member + part.members; ++m) {
     model_.kernels.embed(
         {.width = width(instruction.dst),
-         .count = tokens,
+         .count = part.tokens,
          .table = model_.plain[instruction.tensor].data(),
-         .tokens = text(m) + t,
-         .out = row(instruction.dst, m, t),
+         .tokens = text(m) + part.token,
+         .out = row(instruction.dst, m, part.token),
          .noise = request_->noise ? &matrix_noise_[instruction.tensor * most_members_ + m] : nullptr,
          .a_step = padded(model_.program.tensors[instruction.tensor].rows),
          .rank = model_.shape.rank,
@@ -197,14 +206,14 @@ void TileEvaluator::run_embed(const Instruction& instruction, std::uint32_t t, s
 
 // slots[read] of tokens [t, t + tokens): zeros where a document starts, else slots[write] of the token
 // before, which for the chunk's first token is the saved state.
-void TileEvaluator::read_state(int state, std::uint32_t t, std::uint32_t tokens) {
+void TileEvaluator::read_state(int state, const Part& part) {
   const State& s = model_.program.states[state];
   const std::int64_t place = model_.state_places[state];
   const std::int64_t plain = model_.program.slots[s.read].width, wide = width(s.read);
   const std::int64_t saved_step = model_.program.state_width();
   const std::int8_t* saved = states_ + place;
-  for (std::uint32_t m = 0; m < count_; ++m) {
-    for (std::uint32_t i = t; i < t + tokens; ++i) {
+  for (std::uint32_t m = part.member; m < part.member + part.members; ++m) {
+    for (std::uint32_t i = part.token; i < part.token + part.tokens; ++i) {
       std::int8_t* target = row(s.read, m, i);
       if (text(m)[i] == 0) {
         copy_row(kZeros.data(), 0, wide, target);
@@ -240,10 +249,11 @@ void TileEvaluator::finish_chunk(std::uint32_t begin) {
   }
 }
 
-void TileEvaluator::keep_trace(int index, std::uint32_t t, std::uint32_t tokens) {
+void TileEvaluator::keep_trace(int index, const Part& part) {
+  if (traced_ < part.member || traced_ >= part.member + part.members) return;
   const int slot = model_.program.instructions[index].dst;
   const std::int64_t plain = model_.program.slots[slot].width;
-  for (std::uint32_t i = t; i < t + tokens; ++i) {
+  for (std::uint32_t i = part.token; i < part.token + part.tokens; ++i) {
     std::copy_n(row(slot, traced_, i), plain, (*trace_)[index].data() + (begin_ + i) * plain);
   }
 }
