@@ -78,9 +78,9 @@ struct MatmulTask {
 struct RowTask {
   std::int64_t width;  // padded
   std::int64_t members, tokens;
-  RowsIn x, y, z;
+  RowsIn x, y{}, z{};
   RowsOut out;
-  RowsIn vector;  // the member's own vector
+  RowsIn vector{};  // the member's own vector
 };
 
 struct NormTask {
@@ -131,6 +131,7 @@ struct Kernels {
   void (*matmul)(const MatmulTask& task);
   void (*norm)(const NormTask& task);
   void (*embed)(const EmbedTask& task);
+  void (*copy)(const RowTask& task);  // out = x
   void (*add)(const RowTask& task);
   void (*add_bias)(const RowTask& task);
   void (*gate)(const RowTask& task);

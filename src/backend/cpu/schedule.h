@@ -22,7 +22,7 @@ enum class Order {
   kNodeByNode,      // each node for all members and tokens: products, which want many rows
   kMemberByMember,  // all nodes for a member's tokens: what goes row by row finds its input in the
                     // first-level cache
-  kTokenByToken,  // all nodes for one token of all members: they depend on each other through a state
+  kTokenByToken,    // all nodes for one token of all members: they depend on each other through a state
 };
 struct Group {
   Order order = Order::kNodeByNode;

@@ -1,21 +1,8 @@
 #include "backend/cpu/tile.h"
 
 #include <algorithm>
-#include <array>
-#include <cstring>
 
 namespace clutch::cpu {
-namespace {
-
-alignas(64) constexpr std::array<std::int8_t, kPad> kZeros{};
-
-// Whole blocks, from `step` bytes apart: a call of memcpy costs more than a narrow row.
-inline void copy_row(const std::int8_t* from, std::ptrdiff_t step, std::int64_t width, std::int8_t* to) {
-  for (std::int64_t i = 0; i < width; i += kPad, from += step) std::memcpy(to + i, from, kPad);
-}
-
-}  // namespace
-
 TileEvaluator::TileEvaluator(const LoadedModel& model, const TileShape& shape)
     : model_(model),
       pitch_(shape.chunk | 1),
@@ -204,25 +191,26 @@ void TileEvaluator::run_embed(const Instruction& instruction, const Part& part) 
   }
 }
 
-// slots[read] of tokens [t, t + tokens): zeros where a document starts, else slots[write] of the token
-// before, which for the chunk's first token is the saved state.
+// slots[read] of the part's tokens: slots[write] of the token before, which for the chunk's first token is
+// the saved state; zeros where a document starts.
 void TileEvaluator::read_state(int state, const Part& part) {
   const State& s = model_.program.states[state];
-  const std::int64_t place = model_.state_places[state];
   const std::int64_t plain = model_.program.slots[s.read].width, wide = width(s.read);
-  const std::int64_t saved_step = model_.program.state_width();
-  const std::int8_t* saved = states_ + place;
-  for (std::uint32_t m = part.member; m < part.member + part.members; ++m) {
-    for (std::uint32_t i = part.token; i < part.token + part.tokens; ++i) {
-      std::int8_t* target = row(s.read, m, i);
-      if (text(m)[i] == 0) {
-        copy_row(kZeros.data(), 0, wide, target);
-      } else if (i > 0) {
-        copy_row(row(s.write, m, i - 1), kPad, wide, target);
-      } else {
-        copy_row(kZeros.data(), 0, wide, target);
-        std::copy_n(saved + m * saved_step, plain, target);
-      }
+  const std::int8_t* saved = states_ + model_.state_places[state];
+  for (std::uint32_t t = part.token; t < part.token + part.tokens; ++t) {
+    if (t > 0) {
+      model_.kernels.copy({.width = wide,
+                           .members = part.members,
+                           .tokens = 1,
+                           .x = in(s.write, {part.member, part.members, t - 1, 1}),
+                           .out = out(s.read, {part.member, part.members, t, 1})});
+    }
+    for (std::uint32_t m = part.member; m < part.member + part.members; ++m) {
+      const bool starts = text(m)[t] == 0;
+      if (!starts && t > 0) continue;
+      std::int8_t* target = row(s.read, m, t);
+      std::fill_n(target, wide, std::int8_t{0});
+      if (!starts) std::copy_n(saved + m * model_.program.state_width(), plain, target);
     }
   }
 }

@@ -201,6 +201,10 @@ void each(const RowTask& task, F f) {
   });
 }
 
+inline void copy(const RowTask& t) {
+  each(t, [](int x, int, int, int) { return static_cast<std::int8_t>(x); });
+}
+
 inline void add(const RowTask& t) {
   each(t, [](int x, int y, int, int) { return clip32(x + y); });
 }
@@ -295,9 +299,26 @@ inline std::uint64_t digest(std::uint32_t tensor, std::uint32_t first_word, cons
 }
 
 inline constexpr Kernels kernels(const char* name) {
-  return {name,       packed_bytes,       pack, scratch_bytes, matmul, norm, embed,
-          add,        add_bias,           gate, mix,           relu,   loss, fill_noise,
-          pack_terms, vote_scratch_bytes, vote, digest,        nullptr};
+  return {name,
+          packed_bytes,
+          pack,
+          scratch_bytes,
+          matmul,
+          norm,
+          embed,
+          copy,
+          add,
+          add_bias,
+          gate,
+          mix,
+          relu,
+          loss,
+          fill_noise,
+          pack_terms,
+          vote_scratch_bytes,
+          vote,
+          digest,
+          nullptr};
 }
 
 }  // namespace generic

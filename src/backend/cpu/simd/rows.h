@@ -23,6 +23,14 @@ CLUTCH_SIMD I widen_high8(I a) { return shift_floor16<8>(high8(zero(), a)); }
 // Clips a saturated result, [-128, 127], to ±127.
 CLUTCH_SIMD I clip8(I a) { return max8(a, set8(-exact::kClip)); }
 
+inline void copy(const RowTask& task) {
+  each_row(task, [&](std::int64_t m, std::int64_t t) {
+    const std::int8_t* x = task.x.row(m, t);
+    std::int8_t* out = task.out.row(m, t);
+    for (std::int64_t i = 0; i < task.width; i += kVectorBytes) store(out + i, load(x + i));
+  });
+}
+
 inline void add(const RowTask& task) {
   each_row(task, [&](std::int64_t m, std::int64_t t) {
     const std::int8_t *x = task.x.row(m, t), *y = task.y.row(m, t);
