@@ -15,6 +15,7 @@
 #include "backend/select.h"
 #include "base/thread_pool.h"
 #include "bench/phases.h"
+#include "bench/plain.h"
 
 namespace clutch::bench {
 namespace {
@@ -85,7 +86,7 @@ class Trainee {
           std::uint32_t tokens)
       : backend_(backend), members_(members), tokens_(tokens), losses_(members), fitness_(members / 2) {
     std::uint64_t random = what.population;
-    text_.resize(std::size_t{members / 2} * (tokens + 1));
+    text_.resize(std::size_t{(members + 1) / 2} * (tokens + 1));
     for (auto& token : text_) {
       random = random * 6364136223846793005u + 1442695040888963407u;
       token = static_cast<std::uint16_t>((random >> 33) % static_cast<std::uint64_t>(program.vocab));
@@ -311,6 +312,33 @@ Result<Spread> compare(const Work& one, const Work& other) {
       if (!rate->ok()) return rate->status();
     }
     if (repeats.counts()) ratios.push_back((before.value() + after.value()) / 2 / between.value());
+  }
+  return spread_of(ratios);
+}
+
+Result<Spread> stream_over_plain(const Work& work) {
+  const auto bench = Bench::make(work);
+  if (!bench.ok()) return bench.status();
+  const Program& program = bench.value()->program;
+  Trainee stream(*bench.value()->backend, program, work.what, 1, work.what.tokens);
+  CLUTCH_RETURN_IF_ERROR(stream.start(program, work.what.noise));
+  const Weights weights = initial_weights(program, 1);
+  std::vector<std::int8_t> x(1 << 16, 1);
+  std::vector<std::int32_t> y(1 << 16);
+  std::vector<double> ratios;
+  for (Repeats repeats(work.options); repeats.next();) {
+    const double start = seconds_now(work.options);
+    CLUTCH_RETURN_IF_ERROR(stream.evaluate(false));
+    const double evaluated = seconds_now(work.options);
+    for (std::uint32_t t = 0; t < work.what.tokens; ++t) {
+      for (const Instruction& instruction : program.instructions) {
+        if (instruction.op != Op::matmul) continue;
+        const TensorSpec& tensor = program.tensors[instruction.tensor];
+        plain_product(weights[instruction.tensor].data(), tensor.rows, tensor.cols, x.data(), y.data());
+        x[t] = static_cast<std::int8_t>(y[t % tensor.rows]);  // so that every product is needed
+      }
+    }
+    if (repeats.counts()) ratios.push_back((seconds_now(work.options) - evaluated) / (evaluated - start));
   }
   return spread_of(ratios);
 }

@@ -75,6 +75,10 @@ struct Work {
 };
 Result<Spread> compare(const Work& one, const Work& other);
 
+// One stream on one thread without noise, as in generation, against plain_product() on the same matrices and
+// nothing else: the ratio of tokens per second.
+Result<Spread> stream_over_plain(const Work& work);
+
 // A target and what was reached; `missing` says why a row could not be measured.
 struct SuiteRow {
   std::string what;

@@ -40,6 +40,11 @@ class Suite {
     compare_rates("two threads / one, " + backend + ", " + what.name(), at_least, {what, with(backend, 2)},
                   {what, with(backend, 1)});
   }
+  void stream_over_plain_loop(const std::string& backend, const Case& what, double at_least) {
+    const std::string name = "one stream / plain matrix-vector loop, " + backend + ", " + what.name();
+    progress_(name);
+    add_ratio(name, at_least, stream_over_plain({what, with(backend, 1)}));
+  }
   std::vector<SuiteRow> rows;
 
  private:
@@ -53,7 +58,10 @@ class Suite {
 
   void compare_rates(const std::string& what, double at_least, const Work& one, const Work& other) {
     progress_(what);
-    const auto ratio = compare(one, other);
+    add_ratio(what, at_least, compare(one, other));
+  }
+
+  void add_ratio(const std::string& what, double at_least, const Result<Spread>& ratio) {
     rows.push_back({.what = what,
                     .reached = ratio.ok() ? ratio.value().median : 0,
                     .at_least = at_least,
@@ -97,6 +105,8 @@ std::vector<SuiteRow> run_suite(const Options& options, void (*progress)(const s
   suite.step_of_peak("cpu:avxvnni", small, 0.80);
   suite.step_of_peak("cpu:avx2", small, 0.70);
   suite.two_threads_over_one(best, small, 1.85);
+  suite.stream_over_plain_loop(best, egg(64, 1, 32, 2), 1);
+  suite.stream_over_plain_loop(best, egg(512, 4, 32, 2), 1);
   return suite.rows;
 }
 
