@@ -60,6 +60,7 @@ class Trainer {
  private:
   explicit Trainer(Cluster& cluster) : cluster_(cluster) {}
   Status prepare(RunConfig config);
+  std::string held_out_digest() const;
   Status read_checkpoint_from_rank_0(const std::string& run, Checkpoint& out);
   Status load_model(const Weights& weights, const std::vector<std::int8_t>& states);
   Status compare_ranks();
