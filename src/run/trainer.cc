@@ -350,7 +350,7 @@ Status Trainer::save() {
 
 Status Trainer::train(TrainObserver& observer, const std::atomic<bool>& stop) {
   const auto start = std::chrono::steady_clock::now();
-  const double before = seconds_;
+  seconds_before_ = seconds_;
   const auto steps = static_cast<std::uint64_t>(config_.steps);
   Status trouble;  // of this rank since the last exchange
   while (step_ < steps && !stopping_ && !(stop && cluster_.size() == 1)) {
@@ -358,7 +358,8 @@ Status Trainer::train(TrainObserver& observer, const std::atomic<bool>& stop) {
     const std::uint64_t begun = step_;
     trouble = run_step(stop, trouble, report);
     if (step_ == begun) return trouble;  // all ranks know
-    seconds_ = before + std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    seconds_ =
+        seconds_before_ + std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (trouble.ok() && cluster_.writes()) trouble = report_step(report, observer);
     if (!trouble.ok() && cluster_.size() == 1) return trouble;
     if (!due(config_.checkpoint_every)) continue;
