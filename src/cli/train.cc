@@ -179,6 +179,11 @@ void introduce(const Trainer& trainer, const Cluster& cluster, const std::string
 
 void conclude(const Trainer& trainer, const Cluster& cluster, const std::string& folder) {
   if (cluster.size() > 1) say(fmt::format("each rank sent {} bytes a step\n", trainer.bytes_per_step()));
+  if (const LogCost log = trainer.log_cost(); log.records > 0) {
+    const auto records = static_cast<double>(log.records);
+    say(fmt::format("log: {} bytes and {:.1f} us a step, {:.3f}% of the training\n", log.bytes / log.records,
+                    1e6 * log.seconds / records, 100 * log.seconds / trainer.seconds_trained()));
+  }
   if (trainer.step() < static_cast<std::uint64_t>(trainer.config().steps)) {
     say(fmt::format("\nstopped and saved at step {}; go on with: clutch train --resume {}\n", trainer.step(),
                     folder));

@@ -106,6 +106,10 @@ Result<std::unique_ptr<Trainer>> Trainer::resume(const std::string& run, RunConf
   return trainer;
 }
 
+std::string Trainer::held_out_digest() const {
+  return valid_.tokens.empty() ? "" : digest_text(valid_.digest);
+}
+
 // The last checkpoint of rank 0's folder, on every rank; left as it is where there is none.
 Status Trainer::read_checkpoint_from_rank_0(const std::string& run, Checkpoint& out) {
   std::string bytes;  // its path, a 0 byte, its content
@@ -137,11 +141,20 @@ Status Trainer::read_checkpoint_from_rank_0(const std::string& run, Checkpoint& 
       return fail(config_path(run), "describes another model than the last checkpoint holds",
                   "restore the config.json that belongs to the run");
     }
-    if (out.corpus_digest == digest_text(train_.digest)) return {};
-    return fail("--data",
-                fmt::format("the text has digest {}, but {} was trained on {}", digest_text(train_.digest),
-                            run, out.corpus_digest),
-                "restore the text as it was, or start a new run with --init " + run);
+    const std::string way_out = "restore the text as it was, or start a new run with --init " + run;
+    if (out.corpus_digest != digest_text(train_.digest)) {
+      return fail("--data",
+                  fmt::format("the text has digest {}, but {} was trained on {}", digest_text(train_.digest),
+                              run, out.corpus_digest),
+                  way_out);
+    }
+    // Rank 0 alone measures held-out text. Checkpoints of old, and where none was held out, say nothing.
+    if (!cluster_.writes() || out.held_out_digest.empty() || out.held_out_digest == held_out_digest())
+      return {};
+    return fail("--valid",
+                fmt::format("the held-out text has digest {}, but {} was measured on {}", held_out_digest(),
+                            run, out.held_out_digest),
+                way_out);
   };
   return agree(cluster_, parse());
 }
@@ -320,6 +333,7 @@ Status Trainer::save() {
   if (cluster_.writes()) {
     Checkpoint checkpoint{.step = step_,
                           .corpus_digest = digest_text(train_.digest),
+                          .held_out_digest = held_out_digest(),
                           .seconds = seconds_,
                           .model_config = model_config_,
                           .weights = {},
@@ -336,7 +350,7 @@ Status Trainer::save() {
 
 Status Trainer::train(TrainObserver& observer, const std::atomic<bool>& stop) {
   const auto start = std::chrono::steady_clock::now();
-  const double before = seconds_;
+  seconds_before_ = seconds_;
   const auto steps = static_cast<std::uint64_t>(config_.steps);
   Status trouble;  // of this rank since the last exchange
   while (step_ < steps && !stopping_ && !(stop && cluster_.size() == 1)) {
@@ -344,7 +358,8 @@ Status Trainer::train(TrainObserver& observer, const std::atomic<bool>& stop) {
     const std::uint64_t begun = step_;
     trouble = run_step(stop, trouble, report);
     if (step_ == begun) return trouble;  // all ranks know
-    seconds_ = before + std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    seconds_ =
+        seconds_before_ + std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (trouble.ok() && cluster_.writes()) trouble = report_step(report, observer);
     if (!trouble.ok() && cluster_.size() == 1) return trouble;
     if (!due(config_.checkpoint_every)) continue;
