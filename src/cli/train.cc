@@ -59,6 +59,14 @@ class Progress : public TrainObserver {
         start_(Clock::now()) {}
 
   void on_step(const StepReport& report) override {
+    show(report);
+    if (!report.inspection) return;
+    for (const std::string& words : report.inspection->warnings) {
+      say(fmt::format("{}warning: step {}: {}\n", terminal_ ? "\r\x1b[K" : "", report.step, words));
+    }
+  }
+
+  void show(const StepReport& report) {
     const double share = std::max(0.02, 1.0 / static_cast<double>(report.step - first_step_));
     smoothed_ += share * (report.bits_per_byte - smoothed_);
     const double elapsed = std::chrono::duration<double>(Clock::now() - start_).count();

@@ -149,6 +149,7 @@ Status Recorder::append_metrics(const StepReport& report) {
       report.digest);
   if (report.valid_bits_per_byte)
     line += fmt::format(R"(, "valid_bits_per_byte": {:.5f})", *report.valid_bits_per_byte);
+  if (report.inspection) line += ", \"inspection\": " + to_json_line(*report.inspection);
   line += "}\n";
   const std::string path = metrics_path(run_);
   std::FILE* file = std::fopen(path.c_str(), "ab");

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "inspect/inspect.h"
 #include "run/checkpoint.h"
 #include "run/config.h"
 #include "run/fitness_log.h"
@@ -26,6 +27,7 @@ struct StepReport {
   double moved = 0, tied = 0;                 // shares of the weights, of the pairs
   double seconds = 0;                         // since the run began, over all its parts
   std::uint64_t digest = 0;                   // of the weights after the step
+  std::optional<Inspection> inspection = {};  // where it was asked for
 };
 
 // What the fitness log has cost this process.

@@ -23,6 +23,7 @@ namespace {
 
 constexpr std::uint32_t kValidationStreams = 64;
 constexpr int kSampleTokens = 200;
+constexpr std::uint64_t kInspectedTokens = 1024;
 constexpr std::uint64_t kMaxCheckpointBytes = std::uint64_t{1} << 40;
 
 std::string digest_text(std::uint64_t digest) { return fmt::format("{:016x}", digest); }
@@ -284,6 +285,7 @@ Status Trainer::report_step(StepReport& report, TrainObserver& observer) {
   if (!valid_.tokens.empty() && config_.validate_every > 0 && (due(config_.validate_every) || last)) {
     CLUTCH_RETURN_IF_ERROR(validate(report));
   }
+  if (due(config_.inspect_every)) CLUTCH_RETURN_IF_ERROR(inspect(report));
   report.seconds = seconds_;
   CLUTCH_RETURN_IF_ERROR(recorder_->append_metrics(report));
   observer.on_step(report);
@@ -295,6 +297,19 @@ Status Trainer::validate(StepReport& report) {
   auto loss = evaluate_text(*backend_, valid_, kValidationStreams, std::max<std::uint64_t>(1, per_stream));
   if (!loss.ok()) return loss.status();
   report.valid_bits_per_byte = loss.value().bits_per_token();
+  return {};
+}
+
+Status Trainer::inspect(StepReport& report) {
+  Weights weights;
+  CLUTCH_RETURN_IF_ERROR(backend_->read_weights(weights));
+  const Corpus& text = valid_.tokens.size() < 2 ? train_ : valid_;
+  auto instructions = inspect_activations(*backend_, program_, text, kInspectedTokens);
+  if (!instructions.ok()) return instructions.status();
+  report.inspection =
+      Inspection{inspect_weights(program_, weights, nullptr), std::move(instructions).value(), {}};
+  report.inspection->warnings = warnings_of(*report.inspection);
+  if (report.tied == 1) report.inspection->warnings.push_back(tied_warning(report.step));
   return {};
 }
 

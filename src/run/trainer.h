@@ -71,6 +71,7 @@ class Trainer {
   Status name_odd_rank(int rank);
   Status run_step(const std::atomic<bool>& stop, const Status& trouble, StepReport& report);
   Status report_step(StepReport& report, TrainObserver& observer);
+  Status inspect(StepReport& report);
   Status validate(StepReport& report);
   Status write_sample(TrainObserver& observer);
   Status save();
