@@ -246,7 +246,7 @@ void add_train(CLI::App& app, int& exit_status) {
       "A new run:   clutch train --data book.txt --out run\n"
       "To go on:    clutch train --resume run --steps 5000\n"
       "Like before: clutch train --config run/config.json --seed 2 --out run2\n"
-      "Many ranks:  mpirun -n 4 clutch train --data book.txt --out run\n"
+      "Many ranks:  mpirun -n 2 --bind-to none clutch train --threads 1 --data book.txt --out run\n"
       "Ctrl-C finishes the step, saves, and says how to go on.");
   CLI::Option* out = command->add_option("-o,--out", options->out, "Run folder to make");
   out->capture_default_str()->check(kNotEmpty);
