@@ -11,28 +11,17 @@ namespace clutch::cpu {
 namespace {
 
 inline constexpr Kernels simd_kernels(const char* name) {
-  return {name,
-          packed_bytes,
-          pack,
-          scratch_bytes,
-          matmul,
-          norm,
-          embed,
-          copy,
-          add,
-          add_bias,
-          gate,
-          mix,
-          relu,
-          loss,
-          fill_noise,
-          fill_pairs,
-          pack_terms,
-          vote_scratch_bytes,
-          vote,
-          vote_vector,
-          digest,
-          multiply_registers<Dot, kBlockRows>};
+  return {name,       packed_bytes,
+          pack,       scratch_bytes,
+          matmul,     norm,
+          embed,      copy,
+          add,        add_bias,
+          gate,       mix,
+          relu,       loss,
+          fill_noise, fill_pairs,
+          pack_terms, vote_scratch_bytes,
+          vote,       vote_vector,
+          digest,     multiply_registers<Dot, kBlockRows>};
 }
 
 }  // namespace
