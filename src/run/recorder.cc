@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "exact/version.h"
+#include "run/event_file.h"
 
 namespace clutch {
 
@@ -156,9 +157,42 @@ Status Recorder::append_metrics(const StepReport& report) {
   }
   if (report.inspection) line += ", \"inspection\": " + to_json_line(*report.inspection);
   line += "}\n";
-  const std::string path = metrics_path(run_);
+  CLUTCH_RETURN_IF_ERROR(append_to(metrics_path(run_), line));
+  return config_.tensorboard == 0 ? Status() : append_events(report);
+}
+
+Status Recorder::append_events(const StepReport& report) {
+  const double now =
+      std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  if (events_.empty()) {
+    auto path = create_event_file(run_ + "/tensorboard", now);
+    if (!path.ok()) return path.status();
+    events_ = path.value();
+  }
+  StepEvents events{.step = report.step,
+                    .wall_seconds = now,
+                    .scalars = {{"bits/with noise", report.bits_per_byte},
+                                {"share/moved", report.moved},
+                                {"share/tied", report.tied},
+                                {"evaluated tokens", static_cast<double>(report.evaluated_tokens)}},
+                    .histograms = {},
+                    .texts = {}};
+  if (report.valid_bits_per_byte) events.scalars.emplace_back("bits/held out", *report.valid_bits_per_byte);
+  if (report.sample) events.texts.emplace_back("sample", *report.sample);
+  if (report.inspection) {
+    for (const TensorReport& t : report.inspection->tensors) {
+      events.histograms.emplace_back("weights/" + t.name, t.numbers.histogram());
+      events.scalars.emplace_back("entropy/" + t.name, t.numbers.entropy());
+    }
+    for (const InstructionReport& i : report.inspection->instructions)
+      events.histograms.emplace_back("results/" + i.slot, i.numbers.histogram());
+  }
+  return append_to(events_, encode_events(events));
+}
+
+Status Recorder::append_to(const std::string& path, std::string_view bytes) const {
   std::FILE* file = std::fopen(path.c_str(), "ab");
-  const bool written = file != nullptr && std::fwrite(line.data(), 1, line.size(), file) == line.size();
+  const bool written = file != nullptr && std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
   const bool closed = file != nullptr && std::fclose(file) == 0;
   if (written && closed) return {};
   return fail(path, std::string("cannot be written: ") + std::strerror(errno),

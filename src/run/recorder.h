@@ -72,6 +72,8 @@ class Recorder {
   Status open_log(std::uint64_t step, std::uint64_t digest);
   Status lock();
   Status append(const LogRecord& record);
+  Status append_events(const StepReport& report);
+  Status append_to(const std::string& path, std::string_view bytes) const;
   Status sync_log(bool now);
 
   const std::string run_;
@@ -80,6 +82,7 @@ class Recorder {
   std::optional<LogWriter> log_;
   std::vector<LogRecord> logged_;  // from an earlier part of the run
   std::vector<std::string> notes_;
+  std::string events_;  // the path of this process's event file, once it has one
   LogCost log_cost_;
   std::chrono::steady_clock::time_point synced_{};
   std::future<Status> syncing_;  // the log's way to the disk, beside the training; ends before log_ does

@@ -33,6 +33,7 @@ BAD_KNOBS = {
     "valid-tokens": ["0", "-1"],
     "sample-every": ["-1"],
     "inspect-every": ["-1"],
+    "tensorboard": ["-1", "2"],
     "checkpoint-every": ["-1"],
     "keep": ["0", "-1"],
     "backend": ["foo", "", "cpu:foo", "CPU", "cpu:"],
