@@ -102,12 +102,14 @@ class TensorBoardTest(CliTest):
 
     @unittest.skipUnless(event_accumulator, "the Python package tensorboard is not installed")
     def test_its_own_reader(self):
-        accumulator = event_accumulator.EventAccumulator(str(self.run_folder / "tensorboard"))
+        every = {event_accumulator.HISTOGRAMS: 0, event_accumulator.TENSORS: 0}  # by default it keeps a few
+        accumulator = event_accumulator.EventAccumulator(str(self.run_folder / "tensorboard"), size_guidance=every)
         accumulator.Reload()
         bits = [event.value for event in accumulator.Scalars("bits/with noise")]
         for got, line in zip(bits, metrics(self.run_folder), strict=True):
             self.assertAlmostEqual(got, line["bits_per_byte"], places=4)
-        self.assertEqual(len(accumulator.Histograms("weights/emb")), 2)
+        self.assertEqual([event.step for event in accumulator.Histograms("weights/emb")], [5, 10])
+        self.assertEqual([event.step for event in accumulator.Tensors("sample")], [5, 10])
 
 
 if __name__ == "__main__":
