@@ -187,11 +187,13 @@ TEST(Print, InstructionsOutOfRangePrintToo) {
 }
 
 TEST(Ops, NamesAreTheEnums) {
-  EXPECT_EQ(kOpCount, 8);
+  EXPECT_EQ(kOpCount, 14);
   EXPECT_EQ(info(Op::embed).name, "embed");
   EXPECT_EQ(info(Op::add_bias).name, "add_bias");
   EXPECT_EQ(info(Op::mix).slots_read, 3);
   EXPECT_EQ(info(Op::relu).name, "relu");
+  EXPECT_EQ(info(Op::attend).name, "attend");
+  EXPECT_EQ(info(Op::rotate).attribute, Attribute::kPosition);
 }
 
 // Tests run in tests/.

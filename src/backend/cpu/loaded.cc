@@ -61,6 +61,13 @@ LoadedModel::LoadedModel(const Program& the_program, const NoiseShape& the_shape
     state_places.push_back(place);
     place += program.slots[state.read].width;
   }
+  count_place = place;
+  place += kCountWidth;
+  cache_places.assign(program.slots.size(), kNothing);
+  for (const int slot : program.caches()) {
+    cache_places[slot] = place;
+    place += program.window * program.slots[slot].width;
+  }
 }
 
 void LoadedModel::pack(int tensor, std::int64_t band) {

@@ -24,10 +24,14 @@ TileEvaluator::TileEvaluator(const LoadedModel& model, const TileShape& shape)
       noise_((shape.members + 1) / 2 * model.noise_bytes),
       vectors_(shape.members * model.vector_bytes),
       matrix_noise_(model.program.tensors.size() * shape.members),
+      positions_(model.program.window > 0 ? capacity_ : 0),
       most_members_(shape.members),
       most_tokens_(shape.chunk) {
   std::size_t bytes = 0;
   for (const Instruction& instruction : model.program.instructions) {
+    if (instruction.op == Op::attend) {
+      bytes = std::max(bytes, model.kernels.attend_scratch_bytes(model.program.window, shape.chunk));
+    }
     if (instruction.op != Op::matmul) continue;
     bytes = std::max(bytes, model.kernels.scratch_bytes(width(instruction.dst), width(instruction.in[0]),
                                                         capacity_, model.shape.rank));
@@ -42,7 +46,7 @@ void TileEvaluator::run(const EvaluateRequest& request, const EvaluateResult& re
   result_ = &result;
   first_ = first;
   count_ = count;
-  states_ = states;
+  states_ = states == nullptr ? zero_states() : states;
   trace_ = trace;
   traced_ = traced;
   if (request.noise) make_noise();
@@ -83,8 +87,34 @@ void TileEvaluator::make_vectors(std::uint32_t member) {
   }
 }
 
+// Zeros but for the caches, of which nothing is read before it is written.
+std::int8_t* TileEvaluator::zero_states() {
+  const std::int64_t width = model_.program.state_width();
+  own_states_.resize(most_members_ * width);
+  for (std::uint32_t m = 0; m < count_; ++m) {
+    std::fill_n(own_states_.begin() + m * width, std::min(width, model_.count_place + kCountWidth), 0);
+  }
+  return own_states_.data();
+}
+
+void TileEvaluator::count_positions() {
+  const std::int64_t window = model_.program.window;
+  if (window == 0) return;
+  for (std::uint32_t m = 0; m < count_; ++m) {
+    std::int8_t* stored = states_ + m * model_.program.state_width() + model_.count_place;
+    std::int64_t count = read_count(stored, window);
+    for (std::uint32_t t = 0; t < chunk_; ++t) {
+      const std::int64_t position = next_position(count, text(m)[t], window);
+      positions_[m * pitch_ + t] = static_cast<std::uint16_t>(position);
+      count = position + 1;
+    }
+    write_count(count, stored);
+  }
+}
+
 void TileEvaluator::run_chunk(std::uint32_t begin) {
   begin_ = begin;
+  count_positions();
   for (const Group& group : model_.schedule.groups) {
     if (!group.token_by_token) {
       for (const Node& node : group.nodes) {
@@ -127,6 +157,7 @@ void TileEvaluator::run_instruction(int index, std::uint32_t t, std::uint32_t to
   const Instruction& instruction = model_.program.instructions[index];
   if (instruction.op == Op::embed) return run_embed(instruction, t, tokens);
   if (instruction.op == Op::matmul) return run_matmul(index, t, tokens);
+  if (instruction.op == Op::attend) return run_attend(instruction, t, tokens);
   const auto operand = [&](int i) {
     return instruction.in[i] == kNothing ? RowsIn{nullptr, 0, 0} : in(instruction.in[i], t);
   };
@@ -152,8 +183,19 @@ void TileEvaluator::run_instruction(int index, std::uint32_t t, std::uint32_t to
       return kernels.mix(task);
     case Op::relu:
       return kernels.relu(task);
+    case Op::bias:
+      return kernels.bias(task);
+    case Op::gelu:
+      return kernels.gelu(task);
+    case Op::rescale:
+      return kernels.rescale(task);
+    case Op::add_rescale:
+      return kernels.add_rescale(task);
+    case Op::rotate:
+      return kernels.rotate({task, positions_.data() + t, pitch_, exact::turns_of(0).data()});
     case Op::embed:
     case Op::matmul:
+    case Op::attend:
       break;
   }
 }
@@ -192,6 +234,35 @@ void TileEvaluator::run_embed(const Instruction& instruction, std::uint32_t t, s
          .a_step = padded(model_.program.tensors[instruction.tensor].rows),
          .rank = model_.shape.rank,
          .noise_shift = kNoiseFractionBits + model_.shape.sigma_shift});
+  }
+}
+
+// Stretch by stretch of consecutive positions: a window that begins anew overwrites the last one's rows.
+void TileEvaluator::run_attend(const Instruction& instruction, std::uint32_t t, std::uint32_t tokens) {
+  const std::int64_t wide = width(instruction.dst);
+  for (std::uint32_t m = 0; m < count_; ++m) {
+    std::int8_t* caches[2];
+    for (int i = 0; i < 2; ++i) {
+      caches[i] = states_ + m * model_.program.state_width() + model_.cache_places[instruction.in[1 + i]];
+    }
+    const std::uint16_t* positions = positions_.data() + m * pitch_;
+    for (std::uint32_t begin = t, end = t; begin < t + tokens; begin = end) {
+      do {
+        for (int i = 0; i < 2; ++i)
+          copy_row(row(instruction.in[1 + i], m, end), kPad, wide, caches[i] + positions[end] * wide);
+        ++end;
+      } while (end < t + tokens && positions[end] != 0);
+      model_.kernels.attend({.width = wide,
+                             .first = positions[begin],
+                             .count = end - begin,
+                             .queries = row(instruction.in[0], m, begin),
+                             .query_step = wide,
+                             .keys = caches[0],
+                             .values = caches[1],
+                             .out = row(instruction.dst, m, begin),
+                             .out_step = wide,
+                             .scratch = scratch_.data()});
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 // The table of an instruction set, once its vector header and its Dot are included.
 #pragma once
 
+#include "backend/cpu/generic/attention.h"
 #include "backend/cpu/simd/loss.h"
 #include "backend/cpu/simd/noise.h"
 #include "backend/cpu/simd/product.h"
@@ -23,6 +24,13 @@ inline constexpr Kernels simd_kernels(const char* name) {
           gate,
           mix,
           relu,
+          generic::bias,
+          generic::gelu,
+          generic::rescale,
+          generic::add_rescale,
+          generic::rotate,
+          generic::attend_scratch_bytes,
+          generic::attend,
           loss,
           fill_noise,
           pack_terms,
