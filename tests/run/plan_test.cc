@@ -12,7 +12,7 @@ MemoryPlan plan(std::int64_t dim, std::uint32_t members) {
   ModelConfig config;
   config.dim = dim;
   const Program program = build_program(config, {}).value();
-  return plan_memory(program, {.size = members, .noise = {}}, members / 2, 1000, 2);
+  return plan_memory(program, {.size = members, .noise = {}}, members / 2, 1000, 2, true);
 }
 
 TEST(MemoryPlan, NoTermGrowsWithPopulationTimesParameters) {
