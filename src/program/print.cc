@@ -37,9 +37,7 @@ std::string print_program(const Program& program) {
   for (const State& state : program.states) {
     text += fmt::format("state {} becomes %{}\n", slot_name(program, state.read), state.write);
   }
-  for (const int slot : program.caches()) {
-    text += fmt::format("cache {} of {} positions\n", slot_name(program, slot), program.window);
-  }
+  if (program.window > 0) text += fmt::format("window of {} positions\n", program.window);
   for (int i = 0; i < static_cast<int>(program.instructions.size()); ++i) {
     text += print_instruction(program, i) + "\n";
   }

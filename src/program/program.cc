@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "base/check.h"
 #include "exact/digest.h"
 #include "exact/noise.h"
@@ -24,19 +22,10 @@ std::int64_t Program::state_width() const {
   std::int64_t width = 0;
   for (const State& state : states) width += slots[state.read].width;
   if (window == 0) return width;
-  for (const int slot : caches()) width += window * slots[slot].width;
-  return width + kCountWidth;
-}
-
-std::vector<int> Program::caches() const {
-  std::vector<int> found;
   for (const Instruction& instruction : instructions) {
-    if (instruction.op != Op::attend) continue;
-    for (const int slot : {instruction.in[1], instruction.in[2]}) {
-      if (std::find(found.begin(), found.end(), slot) == found.end()) found.push_back(slot);
-    }
+    if (instruction.op == Op::attend) width += 2 * window * slots[instruction.dst].width;
   }
-  return found;
+  return width + kCountWidth;
 }
 
 std::int64_t Program::multiplies() const {

@@ -46,10 +46,10 @@ struct State {
 };
 
 // A program with a window W counts positions: a token's is 0 at the start, where the input token is 0, and
-// after a token at position W - 1; else one more than the last token's. Slots that attend reads of earlier
-// tokens are cached: their rows at the positions of the window so far. A member's states are those of
-// `states`, then, with a window, the count c of positions in use as c mod 128 and c div 128, then per cache
-// [W][width], in which a row lasts until its position comes again.
+// after a token at position W - 1; else one more than the last token's. Each attend has a cache of keys and
+// one of values: its slots' rows at the positions of the window so far. A member's states are those of
+// `states`, then, with a window, the count c of positions in use as c mod 128 and c div 128, then per attend
+// its keys [W][width] and its values [W][width], in which a row lasts until its position comes again.
 constexpr std::int64_t kCountWidth = 2;
 
 // A count as it is stored; one outside 0..window, which no run writes, stands for 0.
@@ -88,7 +88,6 @@ struct Program {
   int output = kNothing;                  // slot of the logits [vocab]
 
   std::int64_t parameters() const;   // elements of all tensors
-  std::vector<int> caches() const;   // slots that attend reads of earlier tokens, as it first names them
   std::int64_t state_width() const;  // elements of all states of one member, caches included
   std::int64_t multiplies() const;   // multiply-accumulates of matrix products, per member and token
 };

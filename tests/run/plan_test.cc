@@ -27,6 +27,17 @@ TEST(MemoryPlan, CoversTheWeightsAndTheirPackedCopy) {
   EXPECT_EQ(plan(64, 2).weights, 4 * 82240);
 }
 
+TEST(MemoryPlan, LeavesOutStatesThatAreNotCarried) {
+  ModelConfig config{.arch = "transformer", .dim = 256, .layers = 4, .window = 64};
+  const Program program = build_program(config, {}).value();
+  const Population population{.size = 1024, .noise = {}};
+  const MemoryPlan kept = plan_memory(program, population, 512, 1000, 2, true);
+  const MemoryPlan reset = plan_memory(program, population, 512, 1000, 2, false);
+  EXPECT_EQ(kept.states, 2 * 1024 * (2 + 64 * 8 * 256));
+  EXPECT_EQ(reset.states, 0);
+  EXPECT_LT(reset.total(), kept.total());
+}
+
 TEST(MemoryPlan, RefusesWhatDoesNotFitWithTheNumbers) {
   const MemoryPlan p = plan(64, 1024);
   EXPECT_TRUE(check_memory(p, p.total()).ok());

@@ -63,10 +63,9 @@ LoadedModel::LoadedModel(const Program& the_program, const NoiseShape& the_shape
   }
   count_place = place;
   place += kCountWidth;
-  cache_places.assign(program.slots.size(), kNothing);
-  for (const int slot : program.caches()) {
-    cache_places[slot] = place;
-    place += program.window * program.slots[slot].width;
+  for (const Instruction& instruction : program.instructions) {
+    cache_places.push_back(place);
+    if (instruction.op == Op::attend) place += 2 * program.window * program.slots[instruction.dst].width;
   }
 }
 

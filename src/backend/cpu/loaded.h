@@ -44,7 +44,7 @@ struct LoadedModel {
   std::int64_t vector_bytes = 0;           // of a member
   std::vector<std::int64_t> state_places;  // by state, in a member's states
   std::int64_t count_place = 0;            // of the count of positions, there too, where there is a window
-  std::vector<std::int64_t> cache_places;  // by slot, there too; kNothing where it has no cache
+  std::vector<std::int64_t> cache_places;  // by instruction, there too: attend's keys, then its values
 };
 
 // Fills a pair's noise [noise_bytes]; the padding in between must be zero already and stays so.

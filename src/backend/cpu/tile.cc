@@ -157,7 +157,7 @@ void TileEvaluator::run_instruction(int index, std::uint32_t t, std::uint32_t to
   const Instruction& instruction = model_.program.instructions[index];
   if (instruction.op == Op::embed) return run_embed(instruction, t, tokens);
   if (instruction.op == Op::matmul) return run_matmul(index, t, tokens);
-  if (instruction.op == Op::attend) return run_attend(instruction, t, tokens);
+  if (instruction.op == Op::attend) return run_attend(index, t, tokens);
   const auto operand = [&](int i) {
     return instruction.in[i] == kNothing ? RowsIn{nullptr, 0, 0} : in(instruction.in[i], t);
   };
@@ -238,18 +238,17 @@ void TileEvaluator::run_embed(const Instruction& instruction, std::uint32_t t, s
 }
 
 // Stretch by stretch of consecutive positions: a window that begins anew overwrites the last one's rows.
-void TileEvaluator::run_attend(const Instruction& instruction, std::uint32_t t, std::uint32_t tokens) {
+void TileEvaluator::run_attend(int index, std::uint32_t t, std::uint32_t tokens) {
+  const Instruction& instruction = model_.program.instructions[index];
   const std::int64_t wide = width(instruction.dst);
   for (std::uint32_t m = 0; m < count_; ++m) {
-    std::int8_t* caches[2];
-    for (int i = 0; i < 2; ++i) {
-      caches[i] = states_ + m * model_.program.state_width() + model_.cache_places[instruction.in[1 + i]];
-    }
+    std::int8_t* keys = states_ + m * model_.program.state_width() + model_.cache_places[index];
+    std::int8_t* values = keys + model_.program.window * wide;
     const std::uint16_t* positions = positions_.data() + m * pitch_;
     for (std::uint32_t begin = t, end = t; begin < t + tokens; begin = end) {
       do {
-        for (int i = 0; i < 2; ++i)
-          copy_row(row(instruction.in[1 + i], m, end), kPad, wide, caches[i] + positions[end] * wide);
+        copy_row(row(instruction.in[1], m, end), kPad, wide, keys + positions[end] * wide);
+        copy_row(row(instruction.in[2], m, end), kPad, wide, values + positions[end] * wide);
         ++end;
       } while (end < t + tokens && positions[end] != 0);
       model_.kernels.attend({.width = wide,
@@ -257,8 +256,8 @@ void TileEvaluator::run_attend(const Instruction& instruction, std::uint32_t t, 
                              .count = end - begin,
                              .queries = row(instruction.in[0], m, begin),
                              .query_step = wide,
-                             .keys = caches[0],
-                             .values = caches[1],
+                             .keys = keys,
+                             .values = values,
                              .out = row(instruction.dst, m, begin),
                              .out_step = wide,
                              .scratch = scratch_.data()});

@@ -39,7 +39,7 @@ class TileEvaluator {
   void run_node(const Node& node, std::uint32_t t, std::uint32_t tokens);
   void run_instruction(int index, std::uint32_t t, std::uint32_t tokens);
   void run_matmul(int index, std::uint32_t t, std::uint32_t tokens);
-  void run_attend(const Instruction& instruction, std::uint32_t t, std::uint32_t tokens);
+  void run_attend(int index, std::uint32_t t, std::uint32_t tokens);
   void run_embed(const Instruction& instruction, std::uint32_t t, std::uint32_t tokens);
   void read_state(int state, std::uint32_t t, std::uint32_t tokens);
   void save_state(int state);

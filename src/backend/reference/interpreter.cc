@@ -117,19 +117,18 @@ void attend_head(const std::int8_t* query, const std::int8_t* keys, const std::i
   for (std::int64_t n = 0; n < exact::kHeadWidth; ++n) out[n] = clip(divide_floor(sums[n], total));
 }
 
-// The key and the value enter their caches first: a token sees itself.
-void attend(const Instruction& instruction, const TokenView& at, Slots& slots) {
+// The key and the value enter the caches first: a token sees itself.
+void attend(const MemberView& member, int index, const TokenView& at, Slots& slots) {
+  const Instruction& instruction = member.program.instructions[index];
   const std::vector<std::int8_t>& query = slots[instruction.in[0]];
   const std::size_t width = query.size();
-  std::int8_t* caches[2];
-  for (int i = 0; i < 2; ++i) {
-    const int slot = instruction.in[1 + i];
-    caches[i] = at.caches[slot];
-    std::copy(slots[slot].begin(), slots[slot].end(), caches[i] + at.position * width);
-  }
+  std::int8_t* keys = at.caches[index];
+  std::int8_t* values = keys + member.program.window * width;
+  std::copy_n(slots[instruction.in[1]].begin(), width, keys + at.position * width);
+  std::copy_n(slots[instruction.in[2]].begin(), width, values + at.position * width);
   std::vector<std::int8_t>& out = slots[instruction.dst];
   for (std::size_t n = 0; n < width; n += exact::kHeadWidth) {
-    attend_head(query.data() + n, caches[0] + n, caches[1] + n, width, at.position + 1, out.data() + n);
+    attend_head(query.data() + n, keys + n, values + n, width, at.position + 1, out.data() + n);
   }
 }
 
@@ -216,7 +215,7 @@ void execute(const MemberView& member, int index, const TokenView& at, Slots& sl
       rotate(at, in(0), out);
       return;
     case Op::attend:
-      attend(instruction, at, slots);
+      attend(member, index, at, slots);
       return;
   }
 }

@@ -33,8 +33,8 @@ using Slots = std::vector<std::vector<std::int8_t>>;  // by slot
 struct TokenView {
   std::uint16_t token;        // the input
   std::int64_t position = 0;  // in the program's window
-  const std::vector<std::int8_t*>&
-      caches;  // by slot: [window][width] of the member's, null where there is none
+  // By instruction: attend's keys [window][width], then its values; null for others.
+  const std::vector<std::int8_t*>& caches;
 };
 
 // Runs instruction `index` for a token, reading and writing slots and caches.

@@ -102,7 +102,7 @@ class ReferenceBackend : public Backend {
         request.text.data() + std::size_t{request.stream_of[member]} * (request.length + 1);
     Slots slots;
     for (const Slot& slot : program_->slots) slots.emplace_back(slot.width);
-    const std::vector<std::int8_t*> caches = caches_by_slot(state);
+    const std::vector<std::int8_t*> caches = caches_by_instruction(state);
 
     std::int64_t loss = 0;
     for (std::uint32_t t = 0; t < request.length; ++t) {
@@ -153,13 +153,14 @@ class ReferenceBackend : public Backend {
     return position;
   }
 
-  std::vector<std::int8_t*> caches_by_slot(std::int8_t* state) const {
-    std::vector<std::int8_t*> caches(program_->slots.size(), nullptr);
+  std::vector<std::int8_t*> caches_by_instruction(std::int8_t* state) const {
+    std::vector<std::int8_t*> caches(program_->instructions.size(), nullptr);
     if (program_->window == 0) return caches;
     std::int8_t* next = count_of(state) + kCountWidth;
-    for (const int slot : program_->caches()) {
-      caches[slot] = next;
-      next += program_->window * program_->slots[slot].width;
+    for (std::size_t i = 0; i < caches.size(); ++i) {
+      if (program_->instructions[i].op != Op::attend) continue;
+      caches[i] = next;
+      next += 2 * program_->window * program_->slots[program_->instructions[i].dst].width;
     }
     return caches;
   }
