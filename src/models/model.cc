@@ -26,14 +26,6 @@ Result<const Architecture*> find_architecture(const std::string& name) {
               fmt::format("choose from: {}", fmt::join(names, ", ")));
 }
 
-// A number in metadata; nothing where it is not a plain decimal integer.
-std::optional<std::int64_t> parse_integer(const std::string& text) {
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
-
 // The config our own files carry.
 Result<ModelConfig> config_from_metadata(const std::map<std::string, std::string>& metadata,
                                          const std::string& file_name) {
@@ -157,6 +149,13 @@ Result<Program> build_program(const ModelConfig& config, const NoiseShape& noise
   auto bounds = verify(program, noise);
   if (!bounds.ok()) return bounds.status();
   return program;
+}
+
+std::optional<std::int64_t> parse_integer(const std::string& text) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
 }
 
 const Tensor* find_tensor(const SafetensorsFile& file, const char* name, std::size_t dimensions) {

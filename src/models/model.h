@@ -63,6 +63,9 @@ struct Model {
   Weights weights;
 };
 
+// A number in metadata; nothing where it is not a plain decimal integer.
+std::optional<std::int64_t> parse_integer(const std::string& text);
+
 // The tensor of a file by its name, where it is there with so many dimensions; else null.
 const Tensor* find_tensor(const SafetensorsFile& file, const char* name, std::size_t dimensions);
 

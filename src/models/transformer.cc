@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cstdlib>
-
 #include "exact/arithmetic.h"
 #include "exact/attention.h"
 #include "program/builder.h"
@@ -136,7 +134,7 @@ std::optional<ModelConfig> infer_transformer(const SafetensorsFile& file) {
   config.dim = embedding->shape[1];
   config.layers = queries->shape[0];
   const auto window = file.metadata.find("window");
-  config.window = window == file.metadata.end() ? kDefaultWindow : std::atoll(window->second.c_str());
+  config.window = window == file.metadata.end() ? kDefaultWindow : parse_integer(window->second).value_or(0);
   return config;
 }
 
