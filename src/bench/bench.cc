@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <optional>
 
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/isa_list.h"
@@ -14,6 +15,7 @@
 #include "backend/select.h"
 #include "base/thread_pool.h"
 #include "bench/phases.h"
+#include "bench/plain.h"
 
 namespace clutch::bench {
 namespace {
@@ -26,6 +28,23 @@ double seconds_now(const Options& options) {
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
   return (static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec)) / options.threads;
 }
+
+// Whether another repeat is due: of warm-ups, of repeats, of seconds.
+class Repeats {
+ public:
+  explicit Repeats(const Options& options) : options_(options), done_(-options.warmups) {}
+  bool next() {
+    const double now = seconds_now(options_);
+    if (done_ == 0) start_ = now;
+    return done_++ < options_.repeats || now - start_ < options_.least_seconds;
+  }
+  bool counts() const { return done_ > 0; }  // no warm-up
+
+ private:
+  const Options& options_;
+  int done_;
+  double start_ = 0;
+};
 
 // Register-only products on as many threads as the backend has.
 class Peak {
@@ -67,7 +86,7 @@ class Trainee {
           std::uint32_t tokens)
       : backend_(backend), members_(members), tokens_(tokens), losses_(members), fitness_(members / 2) {
     std::uint64_t random = what.population;
-    text_.resize(std::size_t{members / 2} * (tokens + 1));
+    text_.resize(std::size_t{(members + 1) / 2} * (tokens + 1));
     for (auto& token : text_) {
       random = random * 6364136223846793005u + 1442695040888963407u;
       token = static_cast<std::uint16_t>((random >> 33) % static_cast<std::uint64_t>(program.vocab));
@@ -138,13 +157,43 @@ Status verify_step(Backend& backend, const Program& program, const Case& what) {
               "`clutch parity` finds the first instruction that differs");
 }
 
+// A verified backend ready to train. On the heap, since its parts point at each other.
+struct Bench {
+  Program program;
+  std::unique_ptr<Backend> backend;
+  std::optional<Trainee> trainee;
+
+  static Result<std::unique_ptr<Bench>> make(const Work& work) {
+    const Case& what = work.what;
+    auto program = build_program(what.model, what.noise);
+    if (!program.ok()) return program.status();
+    auto backend = make_backend(work.options.backend, work.options.threads, work.options.pinned);
+    if (!backend.ok()) return backend.status();
+    auto bench = std::make_unique<Bench>();
+    bench->program = std::move(program).value();
+    bench->backend = std::move(backend).value();
+    if (work.options.verify) CLUTCH_RETURN_IF_ERROR(verify_step(*bench->backend, bench->program, what));
+    bench->trainee.emplace(*bench->backend, bench->program, what, what.population, what.tokens);
+    CLUTCH_RETURN_IF_ERROR(bench->trainee->start(bench->program, what.noise));
+    return bench;
+  }
+};
+
+// Member-tokens per second of one step.
+Result<double> step_rate(Trainee& trainee, const Work& work) {
+  const double start = seconds_now(work.options);
+  CLUTCH_RETURN_IF_ERROR(trainee.evaluate(true));
+  CLUTCH_RETURN_IF_ERROR(trainee.update());
+  return static_cast<double>(work.what.population) * work.what.tokens / (seconds_now(work.options) - start);
+}
+
 struct Times {
   std::vector<double> inference, noisy, step, peak;
 };
 
 Status time_repeats(Trainee& trainee, Peak& peak, const Options& options, Times& times) {
   double before = peak.tera_ops();
-  for (int r = -options.warmups; r < options.repeats; ++r) {
+  for (Repeats repeats(options); repeats.next();) {
     const double start = seconds_now(options);
     CLUTCH_RETURN_IF_ERROR(trainee.evaluate(false));
     const double inferred = seconds_now(options);
@@ -153,7 +202,7 @@ Status time_repeats(Trainee& trainee, Peak& peak, const Options& options, Times&
     CLUTCH_RETURN_IF_ERROR(trainee.update());
     const double updated = seconds_now(options);
     const double after = peak.tera_ops();
-    if (r >= 0) {
+    if (repeats.counts()) {
       times.inference.push_back(inferred - start);
       times.noisy.push_back(evaluated - inferred);
       times.step.push_back(updated - inferred);
@@ -224,37 +273,79 @@ Spread spread_of(std::vector<double> values) {
 }
 
 Result<Measurement> measure(const Case& what, const Options& options) {
-  auto program = build_program(what.model, what.noise);
-  if (!program.ok()) return program.status();
-  auto made = make_backend(options.backend, options.threads, options.pinned);
-  if (!made.ok()) return made.status();
-  Backend& backend = *made.value();
-  if (options.verify) CLUTCH_RETURN_IF_ERROR(verify_step(backend, program.value(), what));
-
-  Trainee trainee(backend, program.value(), what, what.population, what.tokens);
-  CLUTCH_RETURN_IF_ERROR(trainee.start(program.value(), what.noise));
-  Peak peak(backend.name(), options);
+  auto bench = Bench::make({what, options});
+  if (!bench.ok()) return bench.status();
+  const Program& program = bench.value()->program;
+  const std::string name = bench.value()->backend->name();
+  Peak peak(name, options);
   Times times;
-  CLUTCH_RETURN_IF_ERROR(time_repeats(trainee, peak, options, times));
+  CLUTCH_RETURN_IF_ERROR(time_repeats(*bench.value()->trainee, peak, options, times));
 
   Measurement m;
   m.what = what;
-  m.backend = backend.name();
+  m.backend = name;
   m.threads = options.threads;
   m.cpu_clock = options.cpu_clock;
   m.peak_tera_ops = spread_of(times.peak);
-  m.inference = speed_of(times.inference, times.peak, what, program.value());
-  m.noisy = speed_of(times.noisy, times.peak, what, program.value());
-  m.step = speed_of(times.step, times.peak, what, program.value());
+  m.inference = speed_of(times.inference, times.peak, what, program);
+  m.noisy = speed_of(times.noisy, times.peak, what, program);
+  m.step = speed_of(times.step, times.peak, what, program);
   std::vector<double> ratios;
   for (std::size_t i = 0; i < times.step.size(); ++i) ratios.push_back(times.inference[i] / times.step[i]);
   m.step_over_inference = spread_of(ratios);
-  if (options.phases && backend.name().starts_with("cpu:")) {
-    auto phases = time_phases(backend.name(), program.value(), what, options.threads);
+  if (options.phases && name.starts_with("cpu:")) {
+    auto phases = time_phases(name, program, what, options.threads);
     if (!phases.ok()) return phases.status();
     m.phases = std::move(phases).value();
   }
   return m;
+}
+
+Result<Spread> compare(const Work& one, const Work& other) {
+  std::unique_ptr<Bench> benches[2];
+  for (const Work* work : {&one, &other}) {
+    auto bench = Bench::make(*work);
+    if (!bench.ok()) return bench.status();
+    benches[work == &other] = std::move(bench).value();
+  }
+  std::vector<double> ratios;
+  for (Repeats repeats(one.options); repeats.next();) {
+    const auto before = step_rate(*benches[0]->trainee, one);
+    const auto between = step_rate(*benches[1]->trainee, other);
+    const auto after = step_rate(*benches[0]->trainee, one);
+    for (const auto* rate : {&before, &between, &after}) {
+      if (!rate->ok()) return rate->status();
+    }
+    if (repeats.counts()) ratios.push_back((before.value() + after.value()) / 2 / between.value());
+  }
+  return spread_of(ratios);
+}
+
+Result<Spread> stream_over_plain(const Work& work) {
+  const auto bench = Bench::make(work);
+  if (!bench.ok()) return bench.status();
+  const Program& program = bench.value()->program;
+  Trainee stream(*bench.value()->backend, program, work.what, 1, work.what.tokens);
+  CLUTCH_RETURN_IF_ERROR(stream.start(program, work.what.noise));
+  const Weights weights = initial_weights(program, 1);
+  std::vector<std::int8_t> x(1 << 16, 1);
+  std::vector<std::int32_t> y(1 << 16);
+  std::vector<double> ratios;
+  for (Repeats repeats(work.options); repeats.next();) {
+    const double start = seconds_now(work.options);
+    CLUTCH_RETURN_IF_ERROR(stream.evaluate(false));
+    const double evaluated = seconds_now(work.options);
+    for (std::uint32_t t = 0; t < work.what.tokens; ++t) {
+      for (const Instruction& instruction : program.instructions) {
+        if (instruction.op != Op::matmul) continue;
+        const TensorSpec& tensor = program.tensors[instruction.tensor];
+        plain_product(weights[instruction.tensor].data(), tensor.rows, tensor.cols, x.data(), y.data());
+        x[t] = static_cast<std::int8_t>(y[t % tensor.rows]);  // so that every product is needed
+      }
+    }
+    if (repeats.counts()) ratios.push_back((seconds_now(work.options) - evaluated) / (evaluated - start));
+  }
+  return spread_of(ratios);
 }
 
 }  // namespace clutch::bench

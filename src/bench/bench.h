@@ -24,6 +24,7 @@ struct Options {
   std::string backend = "cpu";
   int threads = 1;
   int warmups = 1, repeats = 5;
+  double least_seconds = 0;  // repeat more often, until as much time has passed
   bool verify = true;
   bool phases = false;
   // Time the process spent, divided by the threads, instead of time on the wall: for machines that others
@@ -65,6 +66,18 @@ struct Measurement {
 
 // Fails where the backend cannot run, or where it differs from the reference.
 Result<Measurement> measure(const Case& what, const Options& options);
+
+// Steps of one and of the other by turns, so that whatever else the machine does hits both alike: the ratio
+// of their member-tokens per second, one's over the other's. Each is verified as measure() does.
+struct Work {
+  Case what;
+  Options options;
+};
+Result<Spread> compare(const Work& one, const Work& other);
+
+// One stream on one thread without noise, as in generation, against plain_product() on the same matrices and
+// nothing else: the ratio of tokens per second.
+Result<Spread> stream_over_plain(const Work& work);
 
 // A target and what was reached; `missing` says why a row could not be measured.
 struct SuiteRow {

@@ -53,6 +53,7 @@ const cpu::Kernels& timed_kernels(const cpu::Kernels& kernels) {
   inner = &kernels;
   timed = kernels;
   wrap<&cpu::Kernels::matmul, kProducts>();
+  wrap<&cpu::Kernels::copy, kElementwise>();
   wrap<&cpu::Kernels::add, kElementwise>();
   wrap<&cpu::Kernels::add_bias, kElementwise>();
   wrap<&cpu::Kernels::gate, kElementwise>();

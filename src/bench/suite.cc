@@ -23,51 +23,65 @@ class Suite {
       : options_(options), progress_(progress) {}
 
   void step_of_peak(const std::string& backend, const Case& what, double at_least) {
-    add("step / peak, " + backend + ", " + what.name(), at_least, {&of(backend, what, options_.threads)},
-        [](const auto& m) { return m[0]->step.of_peak.median; });
+    add("step / peak, " + backend + ", " + what.name(), at_least, of(backend, what),
+        [](const Measurement& m) { return m.step.of_peak.median; });
   }
   void step_of_inference(const std::string& backend, const Case& what, double at_least) {
-    add("step / inference, " + backend + ", " + what.name(), at_least, {&of(backend, what, options_.threads)},
-        [](const auto& m) { return m[0]->step_over_inference.median; });
+    add("step / inference, " + backend + ", " + what.name(), at_least, of(backend, what),
+        [](const Measurement& m) { return m.step_over_inference.median; });
   }
   void small_over_large(const std::string& backend, const Case& small, const Case& large, double at_least) {
-    add(fmt::format("population {} / {}, {}, D={}", small.population, large.population, backend,
-                    small.model.dim),
-        at_least, {&of(backend, small, options_.threads), &of(backend, large, options_.threads)},
-        [](const auto& m) { return rate(*m[0]) / rate(*m[1]); });
+    compare_rates(fmt::format("population {} / {}, {}, D={}", small.population, large.population, backend,
+                              small.model.dim),
+                  at_least, {small, with(backend, options_.threads)},
+                  {large, with(backend, options_.threads)});
   }
   void two_threads_over_one(const std::string& backend, const Case& what, double at_least) {
-    add("two threads / one, " + backend + ", " + what.name(), at_least,
-        {&of(backend, what, 2), &of(backend, what, 1)},
-        [](const auto& m) { return rate(*m[0]) / rate(*m[1]); });
+    compare_rates("two threads / one, " + backend + ", " + what.name(), at_least, {what, with(backend, 2)},
+                  {what, with(backend, 1)});
+  }
+  void stream_over_plain_loop(const std::string& backend, const Case& what, double at_least) {
+    const std::string name = "one stream / plain matrix-vector loop, " + backend + ", " + what.name();
+    progress_(name);
+    add_ratio(name, at_least, stream_over_plain({what, with(backend, 1)}));
   }
   std::vector<SuiteRow> rows;
 
  private:
-  static double rate(const Measurement& m) { return m.step.tokens_per_second.median; }
-
-  const Result<Measurement>& of(const std::string& backend, const Case& what, int threads) {
-    const std::string key = fmt::format("{}, {} threads, {}", backend, threads, what.name());
-    const auto found = done_.find(key);
-    if (found != done_.end()) return found->second;
-    progress_(key);
+  Options with(const std::string& backend, int threads) const {
     Options options = options_;
     options.backend = backend;
     options.threads = threads;
-    return done_.emplace(key, measure(what, options)).first->second;
+    options.least_seconds = 3;  // small cases repeat often, since other work on the machine comes in bursts
+    return options;
+  }
+
+  void compare_rates(const std::string& what, double at_least, const Work& one, const Work& other) {
+    progress_(what);
+    add_ratio(what, at_least, compare(one, other));
+  }
+
+  void add_ratio(const std::string& what, double at_least, const Result<Spread>& ratio) {
+    rows.push_back({.what = what,
+                    .reached = ratio.ok() ? ratio.value().median : 0,
+                    .at_least = at_least,
+                    .missing = ratio.ok() ? std::string() : ratio.status().message()});
+  }
+
+  const Result<Measurement>& of(const std::string& backend, const Case& what) {
+    const std::string key = fmt::format("{}, {} threads, {}", backend, options_.threads, what.name());
+    const auto found = done_.find(key);
+    if (found != done_.end()) return found->second;
+    progress_(key);
+    return done_.emplace(key, measure(what, with(backend, options_.threads))).first->second;
   }
 
   template <class F>
-  void add(const std::string& what, double at_least, const std::vector<const Result<Measurement>*>& from,
-           F ratio) {
-    SuiteRow row{.what = what, .reached = 0, .at_least = at_least, .missing = {}};
-    std::vector<const Measurement*> measurements;
-    for (const Result<Measurement>* m : from) {
-      if (m->ok()) measurements.push_back(&m->value());
-      if (!m->ok()) row.missing = m->status().message();
-    }
-    if (row.missing.empty()) row.reached = ratio(measurements);
-    rows.push_back(row);
+  void add(const std::string& what, double at_least, const Result<Measurement>& measured, F ratio) {
+    rows.push_back({.what = what,
+                    .reached = measured.ok() ? ratio(measured.value()) : 0,
+                    .at_least = at_least,
+                    .missing = measured.ok() ? std::string() : measured.status().message()});
   }
 
   Options options_;
@@ -91,6 +105,8 @@ std::vector<SuiteRow> run_suite(const Options& options, void (*progress)(const s
   suite.step_of_peak("cpu:avxvnni", small, 0.80);
   suite.step_of_peak("cpu:avx2", small, 0.70);
   suite.two_threads_over_one(best, small, 1.85);
+  suite.stream_over_plain_loop(best, egg(64, 1, 32, 2), 1);
+  suite.stream_over_plain_loop(best, egg(512, 4, 32, 2), 1);
   return suite.rows;
 }
 

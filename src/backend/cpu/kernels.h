@@ -79,9 +79,9 @@ struct MatmulTask {
 struct RowTask {
   std::int64_t width;  // padded
   std::int64_t members, tokens;
-  RowsIn x, y, z;
+  RowsIn x, y{}, z{};
   RowsOut out;
-  RowsIn vector;  // the member's own vector
+  RowsIn vector{};  // the member's own vector
 };
 
 // Pairs turned by the position of each row.
@@ -153,6 +153,7 @@ struct Kernels {
   void (*matmul)(const MatmulTask& task);
   void (*norm)(const NormTask& task);
   void (*embed)(const EmbedTask& task);
+  void (*copy)(const RowTask& task);  // out = x
   void (*add)(const RowTask& task);
   void (*add_bias)(const RowTask& task);
   void (*gate)(const RowTask& task);

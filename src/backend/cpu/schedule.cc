@@ -94,16 +94,25 @@ class Graph {
   std::vector<std::vector<int>> found_;
 };
 
+Order order_of(const Program& program, const std::vector<int>& component) {
+  if (component.size() > 1) return Order::kTokenByToken;  // a state is never its own writer
+  const auto node = static_cast<std::size_t>(component.front());
+  const bool row_by_row = node < program.instructions.size() && program.instructions[node].op != Op::matmul;
+  return row_by_row ? Order::kMemberByMember : Order::kNodeByNode;
+}
+
 std::vector<Group> make_groups(const Program& program) {
   Graph graph(program);
   const int instructions = static_cast<int>(program.instructions.size());
   std::vector<Group> groups;
   for (std::vector<int>& component : graph.components()) {
-    const bool loop = component.size() > 1;  // a state is never its own writer, so a loop has two nodes
+    const Order order = order_of(program, component);
     // Within a loop a token's states are read first, then its instructions run in program order.
     std::sort(component.begin(), component.end(),
               [&](int a, int b) { return std::pair(a < instructions, a) < std::pair(b < instructions, b); });
-    if (loop || groups.empty() || groups.back().token_by_token) groups.push_back({loop, {}});
+    if (order == Order::kTokenByToken || groups.empty() || groups.back().order != order) {
+      groups.push_back({order, {}});
+    }
     for (const int index : component) groups.back().nodes.push_back(graph.node(index));
   }
   return groups;
@@ -114,8 +123,8 @@ int written_slot(const Program& program, const Node& node) {
                                       : program.states[node.state].read;
 }
 
-// The nodes between which each slot must keep its place: from the node that writes it (for a loop, from the
-// loop's first node to its last) to its last reader.
+// The nodes between which each slot must keep its place: from the node that writes it to its last reader, or,
+// in a group whose nodes take turns, from the group's first node to its last.
 struct Lifetimes {
   std::vector<int> first, last;  // by slot, in node positions
 };
@@ -126,7 +135,8 @@ Lifetimes lifetimes(const Program& program, const std::vector<Group>& groups) {
   for (const Group& group : groups) {
     const int begin = positions, end = positions + static_cast<int>(group.nodes.size()) - 1;
     for (const Node& node : group.nodes) {
-      const int from = group.token_by_token ? begin : positions, to = group.token_by_token ? end : positions;
+      const bool turns = group.order != Order::kNodeByNode;
+      const int from = turns ? begin : positions, to = turns ? end : positions;
       const int slot = written_slot(program, node);
       alive.first[slot] = from;
       alive.last[slot] = std::max(alive.last[slot], to);

@@ -17,10 +17,15 @@ struct Node {
   int state = kNothing;  // index into Program::states, where instruction is kNothing
 };
 
-// Nodes that run together: for all tokens of the chunk, node after node; or, where they depend on each other
-// through a state, token after token.
+// In what order the nodes of a group meet the rows of a tile's chunk.
+enum class Order {
+  kNodeByNode,      // each node for all members and tokens: products, which want many rows
+  kMemberByMember,  // all nodes for a member's tokens: what goes row by row finds its input in the
+                    // first-level cache
+  kTokenByToken,    // all nodes for one token of all members: they depend on each other through a state
+};
 struct Group {
-  bool token_by_token = false;
+  Order order = Order::kNodeByNode;
   std::vector<Node> nodes;
 };
 

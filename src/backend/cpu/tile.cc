@@ -1,21 +1,8 @@
 #include "backend/cpu/tile.h"
 
 #include <algorithm>
-#include <array>
-#include <cstring>
 
 namespace clutch::cpu {
-namespace {
-
-alignas(64) constexpr std::array<std::int8_t, kPad> kZeros{};
-
-// Whole blocks, from `step` bytes apart: a call of memcpy costs more than a narrow row.
-inline void copy_row(const std::int8_t* from, std::ptrdiff_t step, std::int64_t width, std::int8_t* to) {
-  for (std::int64_t i = 0; i < width; i += kPad, from += step) std::memcpy(to + i, from, kPad);
-}
-
-}  // namespace
-
 TileEvaluator::TileEvaluator(const LoadedModel& model, const TileShape& shape)
     : model_(model),
       pitch_(shape.chunk | 1),
@@ -116,36 +103,45 @@ void TileEvaluator::run_chunk(std::uint32_t begin) {
   begin_ = begin;
   count_positions();
   for (const Group& group : model_.schedule.groups) {
-    if (!group.token_by_token) {
-      for (const Node& node : group.nodes) {
-        run_node(node, 0, chunk_);
-        if (node.instruction == kNothing) save_state(node.state);
-      }
-      continue;
-    }
-    for (std::uint32_t t = 0; t < chunk_; ++t) {
-      for (const Node& node : group.nodes) run_node(node, t, 1);
-    }
-    for (const Node& node : group.nodes) {
-      if (node.instruction == kNothing) save_state(node.state);
+    switch (group.order) {
+      case Order::kNodeByNode:
+        for (const Node& node : group.nodes) {
+          run_node(node, {0, count_, 0, chunk_});
+          if (node.instruction == kNothing) save_state(node.state);
+        }
+        break;
+      case Order::kMemberByMember:
+        for (std::uint32_t m = 0; m < count_; ++m) {
+          for (const Node& node : group.nodes) run_node(node, {m, 1, 0, chunk_});
+        }
+        break;
+      case Order::kTokenByToken:
+        for (std::uint32_t t = 0; t < chunk_; ++t) {
+          for (const Node& node : group.nodes) run_node(node, {0, count_, t, 1});
+        }
+        for (const Node& node : group.nodes) {
+          if (node.instruction == kNothing) save_state(node.state);
+        }
+        break;
     }
   }
   finish_chunk(begin);
 }
 
-void TileEvaluator::run_node(const Node& node, std::uint32_t t, std::uint32_t tokens) {
+void TileEvaluator::run_node(const Node& node, const Part& part) {
   if (node.instruction == kNothing) {
-    read_state(node.state, t, tokens);
+    read_state(node.state, part);
     return;
   }
-  run_instruction(node.instruction, t, tokens);
-  if (trace_ != nullptr) keep_trace(node.instruction, t, tokens);
+  run_instruction(node.instruction, part);
+  if (trace_ != nullptr) keep_trace(node.instruction, part);
 }
 
-RowsIn TileEvaluator::vector(int tensor) const {
+RowsIn TileEvaluator::vector(int tensor, std::uint32_t member) const {
   if (tensor == kNothing) return {nullptr, 0, 0};
   if (!request_->noise) return {model_.plain[tensor].data(), 0, 0};
-  return {vectors_.data() + model_.places[tensor].vector, model_.vector_bytes, 0};
+  return {vectors_.data() + member * model_.vector_bytes + model_.places[tensor].vector, model_.vector_bytes,
+          0};
 }
 
 const std::uint16_t* TileEvaluator::text(std::uint32_t m) const {
@@ -153,23 +149,23 @@ const std::uint16_t* TileEvaluator::text(std::uint32_t m) const {
          begin_;
 }
 
-void TileEvaluator::run_instruction(int index, std::uint32_t t, std::uint32_t tokens) {
+void TileEvaluator::run_instruction(int index, const Part& part) {
   const Instruction& instruction = model_.program.instructions[index];
-  if (instruction.op == Op::embed) return run_embed(instruction, t, tokens);
-  if (instruction.op == Op::matmul) return run_matmul(index, t, tokens);
-  if (instruction.op == Op::attend) return run_attend(index, t, tokens);
+  if (instruction.op == Op::embed) return run_embed(instruction, part);
+  if (instruction.op == Op::matmul) return run_matmul(index, part);
+  if (instruction.op == Op::attend) return run_attend(index, part);
   const auto operand = [&](int i) {
-    return instruction.in[i] == kNothing ? RowsIn{nullptr, 0, 0} : in(instruction.in[i], t);
+    return instruction.in[i] == kNothing ? RowsIn{nullptr, 0, 0} : in(instruction.in[i], part);
   };
   const Kernels& kernels = model_.kernels;
   const RowTask task{.width = width(instruction.dst),
-                     .members = count_,
-                     .tokens = tokens,
+                     .members = part.members,
+                     .tokens = part.tokens,
                      .x = operand(0),
                      .y = operand(1),
                      .z = operand(2),
-                     .out = out(instruction.dst, t),
-                     .vector = vector(instruction.tensor)};
+                     .out = out(instruction.dst, part),
+                     .vector = vector(instruction.tensor, part.member)};
   switch (instruction.op) {
     case Op::norm:
       return kernels.norm({task, model_.program.slots[instruction.dst].width, instruction.rounding});
@@ -192,7 +188,7 @@ void TileEvaluator::run_instruction(int index, std::uint32_t t, std::uint32_t to
     case Op::add_rescale:
       return kernels.add_rescale(task);
     case Op::rotate:
-      return kernels.rotate({task, positions_.data() + t, pitch_, exact::turns_of(0).data()});
+      return kernels.rotate({task, positions_.data() + part.member * pitch_ + part.token, pitch_, exact::turns_of(0).data()});
     case Op::embed:
     case Op::matmul:
     case Op::attend:
@@ -200,36 +196,36 @@ void TileEvaluator::run_instruction(int index, std::uint32_t t, std::uint32_t to
   }
 }
 
-void TileEvaluator::run_matmul(int index, std::uint32_t t, std::uint32_t tokens) {
+void TileEvaluator::run_matmul(int index, const Part& part) {
   const Instruction& instruction = model_.program.instructions[index];
   const Bounds& bounds = model_.bounds[index];
   model_.kernels.matmul(
       {.packed = model_.packed[instruction.tensor],
        .n = width(instruction.dst),
        .k = width(instruction.in[0]),
-       .members = count_,
-       .tokens = tokens,
-       .x = in(instruction.in[0], t),
-       .y = out(instruction.dst, t),
+       .members = part.members,
+       .tokens = part.tokens,
+       .x = in(instruction.in[0], part),
+       .y = out(instruction.dst, part),
        .divider = model_.dividers[index],
-       .noise = request_->noise ? &matrix_noise_[instruction.tensor * most_members_] : nullptr,
+       .noise = request_->noise ? &matrix_noise_[instruction.tensor * most_members_ + part.member] : nullptr,
        .rank = model_.shape.rank,
        .noise_shift = kNoiseFractionBits + model_.shape.sigma_shift,
        .largest_sum = bounds.accumulator,
        .largest_projection = bounds.projection,
        .largest_perturbation = bounds.perturbation,
-       .next = tokens > 1 ? model_.next_packed[index] : Ahead{nullptr, 0},
+       .next = part.tokens > 1 ? model_.next_packed[index] : Ahead{nullptr, 0},
        .scratch = scratch_.data()});
 }
 
-void TileEvaluator::run_embed(const Instruction& instruction, std::uint32_t t, std::uint32_t tokens) {
-  for (std::uint32_t m = 0; m < count_; ++m) {
+void TileEvaluator::run_embed(const Instruction& instruction, const Part& part) {
+  for (std::uint32_t m = part.member; m < part.member + part.members; ++m) {
     model_.kernels.embed(
         {.width = width(instruction.dst),
-         .count = tokens,
+         .count = part.tokens,
          .table = model_.plain[instruction.tensor].data(),
-         .tokens = text(m) + t,
-         .out = row(instruction.dst, m, t),
+         .tokens = text(m) + part.token,
+         .out = row(instruction.dst, m, part.token),
          .noise = request_->noise ? &matrix_noise_[instruction.tensor * most_members_ + m] : nullptr,
          .a_step = padded(model_.program.tensors[instruction.tensor].rows),
          .rank = model_.shape.rank,
@@ -238,22 +234,23 @@ void TileEvaluator::run_embed(const Instruction& instruction, std::uint32_t t, s
 }
 
 // Stretch by stretch of consecutive positions: a window that begins anew overwrites the last one's rows.
-void TileEvaluator::run_attend(int index, std::uint32_t t, std::uint32_t tokens) {
+void TileEvaluator::run_attend(int index, const Part& part) {
   const Instruction& instruction = model_.program.instructions[index];
   const std::int64_t wide = width(instruction.dst);
-  for (std::uint32_t m = 0; m < count_; ++m) {
+  const std::uint32_t last = part.token + part.tokens;
+  for (std::uint32_t m = part.member; m < part.member + part.members; ++m) {
     std::int8_t* keys = states_ + m * model_.program.state_width() + model_.cache_places[index];
     std::int8_t* values = keys + model_.program.window * wide;
     const std::uint16_t* positions = positions_.data() + m * pitch_;
-    for (std::uint32_t begin = t, end = t; begin < t + tokens; begin = end) {
-      do {
-        copy_row(row(instruction.in[1], m, end), kPad, wide, keys + positions[end] * wide);
-        copy_row(row(instruction.in[2], m, end), kPad, wide, values + positions[end] * wide);
-        ++end;
-      } while (end < t + tokens && positions[end] != 0);
+    for (std::uint32_t begin = part.token, end = begin; begin < last; begin = end) {
+      do ++end;
+      while (end < last && positions[end] != 0);
+      const std::int64_t first = positions[begin], count = end - begin;
+      std::copy_n(row(instruction.in[1], m, begin), count * wide, keys + first * wide);
+      std::copy_n(row(instruction.in[2], m, begin), count * wide, values + first * wide);
       model_.kernels.attend({.width = wide,
-                             .first = positions[begin],
-                             .count = end - begin,
+                             .first = first,
+                             .count = count,
                              .queries = row(instruction.in[0], m, begin),
                              .query_step = wide,
                              .keys = keys,
@@ -265,25 +262,26 @@ void TileEvaluator::run_attend(int index, std::uint32_t t, std::uint32_t tokens)
   }
 }
 
-// slots[read] of tokens [t, t + tokens): zeros where a document starts, else slots[write] of the token
-// before, which for the chunk's first token is the saved state.
-void TileEvaluator::read_state(int state, std::uint32_t t, std::uint32_t tokens) {
+// slots[read] of the part's tokens: slots[write] of the token before, which for the chunk's first token is
+// the saved state; zeros where a document starts.
+void TileEvaluator::read_state(int state, const Part& part) {
   const State& s = model_.program.states[state];
-  const std::int64_t place = model_.state_places[state];
   const std::int64_t plain = model_.program.slots[s.read].width, wide = width(s.read);
-  const std::int64_t saved_step = model_.program.state_width();
-  const std::int8_t* saved = states_ + place;
-  for (std::uint32_t m = 0; m < count_; ++m) {
-    for (std::uint32_t i = t; i < t + tokens; ++i) {
-      std::int8_t* target = row(s.read, m, i);
-      if (text(m)[i] == 0) {
-        copy_row(kZeros.data(), 0, wide, target);
-      } else if (i > 0) {
-        copy_row(row(s.write, m, i - 1), kPad, wide, target);
-      } else {
-        copy_row(kZeros.data(), 0, wide, target);
-        std::copy_n(saved + m * saved_step, plain, target);
-      }
+  const std::int8_t* saved = states_ + model_.state_places[state];
+  for (std::uint32_t t = part.token; t < part.token + part.tokens; ++t) {
+    if (t > 0) {
+      model_.kernels.copy({.width = wide,
+                           .members = part.members,
+                           .tokens = 1,
+                           .x = in(s.write, {part.member, part.members, t - 1, 1}),
+                           .out = out(s.read, {part.member, part.members, t, 1})});
+    }
+    for (std::uint32_t m = part.member; m < part.member + part.members; ++m) {
+      const bool starts = text(m)[t] == 0;
+      if (!starts && t > 0) continue;
+      std::int8_t* target = row(s.read, m, t);
+      std::fill_n(target, wide, std::int8_t{0});
+      if (!starts) std::copy_n(saved + m * model_.program.state_width(), plain, target);
     }
   }
 }
@@ -310,10 +308,11 @@ void TileEvaluator::finish_chunk(std::uint32_t begin) {
   }
 }
 
-void TileEvaluator::keep_trace(int index, std::uint32_t t, std::uint32_t tokens) {
+void TileEvaluator::keep_trace(int index, const Part& part) {
+  if (traced_ < part.member || traced_ >= part.member + part.members) return;
   const int slot = model_.program.instructions[index].dst;
   const std::int64_t plain = model_.program.slots[slot].width;
-  for (std::uint32_t i = t; i < t + tokens; ++i) {
+  for (std::uint32_t i = part.token; i < part.token + part.tokens; ++i) {
     std::copy_n(row(slot, traced_, i), plain, (*trace_)[index].data() + (begin_ + i) * plain);
   }
 }

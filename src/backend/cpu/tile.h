@@ -35,24 +35,32 @@ class TileEvaluator {
   void make_vectors(std::uint32_t member);
   std::int8_t* zero_states();
   void count_positions();
+  // What of a chunk one call works on.
+  struct Part {
+    std::uint32_t member, members, token, tokens;
+  };
   void run_chunk(std::uint32_t begin);
-  void run_node(const Node& node, std::uint32_t t, std::uint32_t tokens);
-  void run_instruction(int index, std::uint32_t t, std::uint32_t tokens);
-  void run_matmul(int index, std::uint32_t t, std::uint32_t tokens);
-  void run_attend(int index, std::uint32_t t, std::uint32_t tokens);
-  void run_embed(const Instruction& instruction, std::uint32_t t, std::uint32_t tokens);
-  void read_state(int state, std::uint32_t t, std::uint32_t tokens);
+  void run_node(const Node& node, const Part& part);
+  void run_instruction(int index, const Part& part);
+  void run_matmul(int index, const Part& part);
+  void run_attend(int index, const Part& part);
+  void run_embed(const Instruction& instruction, const Part& part);
+  void read_state(int state, const Part& part);
   void save_state(int state);
   void finish_chunk(std::uint32_t begin);
-  void keep_trace(int index, std::uint32_t t, std::uint32_t tokens);
+  void keep_trace(int index, const Part& part);
 
   std::int64_t width(int slot) const { return padded(model_.program.slots[slot].width); }
   std::int8_t* row(int slot, std::uint32_t m, std::uint32_t t) {
     return slots_.data() + model_.schedule.offsets[slot] * capacity_ + (m * pitch_ + t) * width(slot);
   }
-  RowsIn in(int slot, std::uint32_t t) { return {row(slot, 0, t), pitch_ * width(slot), width(slot)}; }
-  RowsOut out(int slot, std::uint32_t t) { return {row(slot, 0, t), pitch_ * width(slot), width(slot)}; }
-  RowsIn vector(int tensor) const;
+  RowsIn in(int slot, const Part& p) {
+    return {row(slot, p.member, p.token), pitch_ * width(slot), width(slot)};
+  }
+  RowsOut out(int slot, const Part& p) {
+    return {row(slot, p.member, p.token), pitch_ * width(slot), width(slot)};
+  }
+  RowsIn vector(int tensor, std::uint32_t member) const;
   const std::uint16_t* text(std::uint32_t m) const;  // from the chunk's first token on
 
   const LoadedModel& model_;

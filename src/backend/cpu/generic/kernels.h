@@ -202,6 +202,10 @@ void each(const RowTask& task, F f) {
   });
 }
 
+inline void copy(const RowTask& t) {
+  each(t, [](int x, int, int, int) { return static_cast<std::int8_t>(x); });
+}
+
 inline void add(const RowTask& t) {
   each(t, [](int x, int y, int, int) { return clip32(x + y); });
 }

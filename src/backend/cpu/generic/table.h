@@ -16,6 +16,7 @@ inline constexpr Kernels kernels(const char* name) {
           matmul,
           norm,
           embed,
+          copy,
           add,
           add_bias,
           gate,

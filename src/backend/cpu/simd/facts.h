@@ -12,9 +12,10 @@ constexpr int kLanes = kVectorBytes / 4;  // 32-bit
 // Rows of a call are numbered member by member, token by token; the arrays are by row, with room for kLanes
 // more.
 struct RowFacts {
-  std::int32_t* start;     // of every sum of the row
-  std::int32_t* rounding;  // added before the perturbation's shift: a minus member's rounds up, so that after
-                           // negation the two members of a pair mirror each other
+  std::int32_t* start;  // of every sum of the row
+  std::int32_t*
+      rounding;  // added before the perturbation's shift, maybe with start (folds_start): a minus member's
+                 // rounds up, so that after negation the two members of a pair mirror each other
   std::int32_t* projections;  // [rank]: ± x·B_j
   std::int64_t step;          // from component to component of projections
   RowFacts from(std::int64_t row) const { return {start + row, rounding + row, projections + row, step}; }
@@ -24,7 +25,8 @@ enum class Perturb {
   kNone,
   kSharedOnce,  // one member's noise of rank 1 for all rows, A widened beforehand
   kShared,      // the same with more components
-  kEach,        // each row its own member's
+  kEachOnce,    // each row its own member's, of rank 1
+  kEach,        // the same with more components
   kEachWide,    // the same, or one member's, with projections beyond kMaxSplitProjection
   kScalar,  // sums or noise need more than 32 bits, or the division a wide multiplication: after the vectors
 };
@@ -46,8 +48,16 @@ inline Perturb choose_perturb(const MatmulTask& task) {
   if (task.noise == nullptr) return Perturb::kNone;
   if (task.largest_perturbation + (std::int64_t{1} << task.noise_shift) >= INT32_MAX) return Perturb::kScalar;
   if (task.largest_projection > kMaxSplitProjection) return Perturb::kEachWide;
-  if (task.tokens == 1) return Perturb::kEach;
+  if (task.tokens == 1) return task.rank == 1 ? Perturb::kEachOnce : Perturb::kEach;
   return task.rank == 1 ? Perturb::kSharedOnce : Perturb::kShared;
+}
+
+// Where a row's start fits the perturbation's sum before its shift, it is added there, once for all columns.
+inline bool folds_start(const MatmulTask& task) {
+  const Divider& d = task.divider;
+  const std::int64_t start = (Dot::kBiased ? 128 * 127 * task.k : 0) + (128 * d.divisor << d.shift);
+  const std::int64_t room = INT32_MAX - task.largest_perturbation - (std::int64_t{1} << task.noise_shift);
+  return room > 0 && start <= room >> task.noise_shift;
 }
 
 // Σx of four rows, and their x·b, so that four horizontal sums are one.
@@ -115,14 +125,16 @@ inline void finish_rows(const MatmulTask& task, Perturb perturb, std::int64_t ro
   const I start =
       set32(offset ? static_cast<std::int32_t>(128 * task.divider.divisor << task.divider.shift) : 0);
   const I rounding = set32((1 << task.noise_shift) - 1);
-  const bool splits =
-      perturb == Perturb::kShared || perturb == Perturb::kSharedOnce || perturb == Perturb::kEach;
+  const bool splits = perturb != Perturb::kEachWide && perturb != Perturb::kScalar;
+  const bool folds = perturb != Perturb::kScalar && folds_start(task);
+  const I scale = set32(1 << task.noise_shift);
   for (std::int64_t r = 0; r < rows; r += kLanes) {
     const I bias = Dot::kBiased ? shift_left32<7>(load(facts.start + r)) : zero();
-    store(facts.start + r, sub32(start, bias));
+    const I begin = sub32(start, bias);
+    store(facts.start + r, begin);
     if (task.noise == nullptr) continue;
-    const I minus = load(facts.rounding + r);
-    store(facts.rounding + r, bit_and(minus, rounding));
+    const I minus = load(facts.rounding + r), rounds = bit_and(minus, rounding);
+    store(facts.rounding + r, folds ? add32(rounds, mul32(begin, scale)) : rounds);
     for (int j = 0; j < task.rank; ++j) {
       std::int32_t* place = facts.projections + j * facts.step + r;
       const I p = sub32(bit_xor(sub32(load(place), bias), minus), minus);

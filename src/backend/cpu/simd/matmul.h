@@ -101,45 +101,58 @@ struct Block {
 // What all blocks of a call share.
 struct Finish {
   explicit Finish(const MatmulTask& task)
-      : shift(count32(task.divider.shift)),
-        noise_shift(count32(task.noise_shift)),
+      : noise_shift(count32(task.noise_shift)),
+        shift(count32(task.divider.shift)),
         divide(task.divider),
         divides(task.divider.divisor != 1),
+        starts_inside(folds_start(task)),
         rank(task.rank),
         n(task.n) {}
-  Shift shift, noise_shift;
+  Shift noise_shift, shift;
   SmallDivision divide;
   bool divides;
+  bool starts_inside;  // RowFacts::rounding holds the start too
   int rank;
   std::int64_t n;
 };
 
-template <int R>
-CLUTCH_SIMD void start_sums(I (&sums)[R][4], const Block& b) {
-#pragma GCC unroll 6
-  for (int r = 0; r < R; ++r) sums[r][0] = sums[r][1] = sums[r][2] = sums[r][3] = set32(b.facts.start[r]);
-}
-
-// One component, the usual rank: A's four vectors stay in registers.
-template <int R>
-CLUTCH_SIMD void perturb_shared_once(I (&sums)[R][4], const Block& b, const Finish& finish) {
-  const I rounding = set32(b.facts.rounding[0]);
+// Sums begin with the perturbation: z holds the rounded products of noise.
+CLUTCH_SIMD void start_perturbed(I (&sum)[4], const I (&z)[4], const Block& b, const Finish& finish, int r) {
+  if (finish.starts_inside) {
 #pragma GCC unroll 4
-  for (int v = 0; v < 4; ++v) {
-    const I a = load(b.shared_a + v * kLanes);
-#pragma GCC unroll 6
-    for (int r = 0; r < R; ++r) {
-      const I z = madd16_add(rounding, a, set32(b.facts.projections[r]));
-      sums[r][v] = add32(sums[r][v], shift_floor32(z, finish.noise_shift));
-    }
+    for (int v = 0; v < 4; ++v) sum[v] = shift_floor32(z[v], finish.noise_shift);
+  } else {
+    const I start = set32(b.facts.start[r]);
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) sum[v] = add32(start, shift_floor32(z[v], finish.noise_shift));
   }
 }
 
 template <int R>
-CLUTCH_SIMD void perturb_shared(I (&sums)[R][4], const Block& b, const Finish& finish) {
-  const I rounding = set32(b.facts.rounding[0]);
+CLUTCH_SIMD void start_plain(I (&sums)[R][4], const Block& b) {
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) sums[r][0] = sums[r][1] = sums[r][2] = sums[r][3] = set32(b.facts.start[r]);
+}
+
+// One component, the usual rank.
+template <int R>
+CLUTCH_SIMD void start_shared_once(I (&sums)[R][4], const Block& b, const Finish& finish) {
+  const I a[4] = {load(b.shared_a), load(b.shared_a + kLanes), load(b.shared_a + 2 * kLanes),
+                  load(b.shared_a + 3 * kLanes)};
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r) {
+    const I rounding = set32(b.facts.rounding[r]), p = set32(b.facts.projections[r]);
+    const I z[4] = {madd16_add(rounding, a[0], p), madd16_add(rounding, a[1], p),
+                    madd16_add(rounding, a[2], p), madd16_add(rounding, a[3], p)};
+    start_perturbed(sums[r], z, b, finish, r);
+  }
+}
+
+template <int R>
+CLUTCH_SIMD void start_shared(I (&sums)[R][4], const Block& b, const Finish& finish) {
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) {
+    const I rounding = set32(b.facts.rounding[r]);
     I z[4] = {rounding, rounding, rounding, rounding};
     const std::int32_t* a = b.shared_a;
     for (int j = 0; j < finish.rank; ++j, a += kColumns) {
@@ -147,8 +160,7 @@ CLUTCH_SIMD void perturb_shared(I (&sums)[R][4], const Block& b, const Finish& f
 #pragma GCC unroll 4
       for (int v = 0; v < 4; ++v) z[v] = madd16_add(z[v], load(a + v * kLanes), p);
     }
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) sums[r][v] = add32(sums[r][v], shift_floor32(z[v], finish.noise_shift));
+    start_perturbed(sums[r], z, b, finish, r);
   }
 }
 
@@ -171,8 +183,23 @@ CLUTCH_SIMD void widen_high(I bytes, I (&out)[4]) {
   out[3] = high16(zero(), high);
 }
 
+// One component of each row's own noise; a pair's two members share A.
+template <int R>
+CLUTCH_SIMD void start_each_once(I (&sums)[R][4], const Block& b, const Finish& finish) {
+  I wide[4];
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) {
+    const std::int8_t* a = b.noise[r * b.noise_step].a;
+    if (r == 0 || a != b.noise[(r - 1) * b.noise_step].a) widen_pairs(load(a + b.column), wide);
+    const I rounding = set32(b.facts.rounding[r]), p = set32(b.facts.projections[r]);
+    const I z[4] = {madd16_add(rounding, wide[0], p), madd16_add(rounding, wide[1], p),
+                    madd16_add(rounding, wide[2], p), madd16_add(rounding, wide[3], p)};
+    start_perturbed(sums[r], z, b, finish, r);
+  }
+}
+
 template <int R, bool kWide>
-CLUTCH_SIMD void perturb_each(I (&sums)[R][4], const Block& b, const Finish& finish) {
+CLUTCH_SIMD void start_each(I (&sums)[R][4], const Block& b, const Finish& finish) {
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r) {
     const I rounding = set32(b.facts.rounding[r]);
@@ -191,12 +218,12 @@ CLUTCH_SIMD void perturb_each(I (&sums)[R][4], const Block& b, const Finish& fin
         for (int v = 0; v < 4; ++v) z[v] = madd16_add(z[v], wide[v], p);
       }
     }
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) sums[r][v] = add32(sums[r][v], shift_floor32(z[v], finish.noise_shift));
+    start_perturbed(sums[r], z, b, finish, r);
   }
 }
 
-// Divided, clipped, in place again.
+// Divided, clipped, in place again. Narrowing first, with 16-bit shifts or one whole division after it, takes
+// fewer instructions and is slower: narrowing has but one port on the processors tried.
 CLUTCH_SIMD I narrow_shifted(const I (&sums)[4], const Finish& finish) {
   const I a = shift_floor32(sums[0], finish.shift), b = shift_floor32(sums[1], finish.shift);
   const I c = shift_floor32(sums[2], finish.shift), d = shift_floor32(sums[3], finish.shift);
@@ -212,12 +239,13 @@ CLUTCH_SIMD I narrow_divided(const I (&sums)[4], const Finish& finish) {
 template <int R, Perturb P>
 [[gnu::noinline]] void block(const Block& b, const Finish& finish) {
   I sums[R][4];
-  start_sums<R>(sums, b);
+  if constexpr (P == Perturb::kNone) start_plain<R>(sums, b);
+  if constexpr (P == Perturb::kSharedOnce) start_shared_once<R>(sums, b, finish);
+  if constexpr (P == Perturb::kShared) start_shared<R>(sums, b, finish);
+  if constexpr (P == Perturb::kEachOnce) start_each_once<R>(sums, b, finish);
+  if constexpr (P == Perturb::kEach) start_each<R, false>(sums, b, finish);
+  if constexpr (P == Perturb::kEachWide) start_each<R, true>(sums, b, finish);
   Dot::template accumulate<R, kGroupElements>(sums, b.x, b.x_step, b.panel, b.steps);
-  if constexpr (P == Perturb::kSharedOnce) perturb_shared_once<R>(sums, b, finish);
-  if constexpr (P == Perturb::kShared) perturb_shared<R>(sums, b, finish);
-  if constexpr (P == Perturb::kEach) perturb_each<R, false>(sums, b, finish);
-  if constexpr (P == Perturb::kEachWide) perturb_each<R, true>(sums, b, finish);
   if (finish.divides && finish.divide.has_rest) {
 #pragma GCC unroll 6
     for (int r = 0; r < R; ++r) store(b.y + r * b.y_step, narrow_divided<true>(sums[r], finish));
@@ -234,7 +262,7 @@ template <int R, Perturb P>
 template <int R>
 [[gnu::noinline]] void block_sums(const Block& b, std::int32_t* out) {
   I sums[R][4];
-  start_sums<R>(sums, b);
+  start_plain<R>(sums, b);
   Dot::template accumulate<R, kGroupElements>(sums, b.x, b.x_step, b.panel, b.steps);
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r) {
@@ -287,7 +315,7 @@ void run_block(int rows, const Block& b, const Finish& finish) {
   }
 }
 
-// A of one member and panel as perturb_shared() wants it.
+// A of one member and panel as start_shared() wants it.
 inline void widen_a(const MatmulTask& task, const MatrixNoise& noise, std::int64_t column,
                     std::int32_t* out) {
   for (int j = 0; j < task.rank; ++j, out += kColumns) {

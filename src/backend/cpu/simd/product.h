@@ -103,6 +103,19 @@ void run_stretch(const MatmulTask& task, const Finish& finish, Block b, std::int
   }
 }
 
+// Before a stretch's rows meet their first panel, which then finds them in the first-level cache.
+template <Perturb P>
+void prepare_stretch(const MatmulTask& task, const Stretch& stretch, const RowFacts& facts,
+                     Dot::X* prepared) {
+  sum_rows(task, stretch, facts);
+  finish_rows(task, P, stretch.rows, facts);
+  if constexpr (kPrepares) {
+    for (std::int64_t r = 0; r < stretch.rows; ++r) {
+      Dot::prepare(stretch.x + r * stretch.x_step, task.k, prepared + r * task.k);
+    }
+  }
+}
+
 template <Perturb P>
 void run_panels(const MatmulTask& task, const Scratch& scratch) {
   const Finish finish(task);
@@ -117,13 +130,16 @@ void run_panels(const MatmulTask& task, const Scratch& scratch) {
                       blocks);
     for (std::int64_t s = 0; s < stretches.count; ++s) {
       const Stretch stretch = stretches.at(task, s);
+      const RowFacts facts = scratch.facts.from(s * stretch.rows);
+      Dot::X* prepared = scratch.prepared + (kPrepares ? s * stretch.rows * task.k : 0);
+      if (column == 0) prepare_stretch<P>(task, stretch, facts, prepared);
       Block b{.panel = static_cast<const std::byte*>(task.packed) + panel,
-              .x = rows_as(scratch.prepared + (kPrepares ? s * stretch.rows * task.k : 0), stretch.x),
+              .x = rows_as(prepared, stretch.x),
               .x_step = kPrepares ? task.k : stretch.x_step,
               .y = task.y.row(s, 0) + column,
               .y_step = task.tokens == 1 ? task.y.member_step : task.y.token_step,
               .steps = task.k / Dot::kStep,
-              .facts = scratch.facts.from(s * stretch.rows),
+              .facts = facts,
               .shared_a = scratch.shared_a,
               .noise = stretch.noise,
               .noise_step = stretch.noise_step,
@@ -137,28 +153,16 @@ void run_panels(const MatmulTask& task, const Scratch& scratch) {
 }
 
 inline void matmul(const MatmulTask& task) {
-  const Perturb perturb = choose_perturb(task);
-  const std::int64_t rows = task.members * task.tokens;
-  const Scratch scratch(task.scratch, rows, task.rank);
-  const Stretches stretches(task);
-  for (std::int64_t s = 0; s < stretches.count; ++s) {
-    sum_rows(task, stretches.at(task, s), scratch.facts.from(s * stretches.rows));
-  }
-  finish_rows(task, perturb, rows, scratch.facts);
-  if constexpr (kPrepares) {
-    for (std::int64_t m = 0, r = 0; m < task.members; ++m) {
-      for (std::int64_t t = 0; t < task.tokens; ++t, ++r) {
-        Dot::prepare(task.x.row(m, t), task.k, scratch.prepared + r * task.k);
-      }
-    }
-  }
-  switch (perturb) {
+  const Scratch scratch(task.scratch, task.members * task.tokens, task.rank);
+  switch (choose_perturb(task)) {
     case Perturb::kNone:
       return run_panels<Perturb::kNone>(task, scratch);
     case Perturb::kSharedOnce:
       return run_panels<Perturb::kSharedOnce>(task, scratch);
     case Perturb::kShared:
       return run_panels<Perturb::kShared>(task, scratch);
+    case Perturb::kEachOnce:
+      return run_panels<Perturb::kEachOnce>(task, scratch);
     case Perturb::kEach:
       return run_panels<Perturb::kEach>(task, scratch);
     case Perturb::kEachWide:

@@ -23,6 +23,14 @@ CLUTCH_SIMD I widen_high8(I a) { return shift_floor16<8>(high8(zero(), a)); }
 // Clips a saturated result, [-128, 127], to ±127.
 CLUTCH_SIMD I clip8(I a) { return max8(a, set8(-exact::kClip)); }
 
+inline void copy(const RowTask& task) {
+  each_row(task, [&](std::int64_t m, std::int64_t t) {
+    const std::int8_t* x = task.x.row(m, t);
+    std::int8_t* out = task.out.row(m, t);
+    for (std::int64_t i = 0; i < task.width; i += kVectorBytes) store(out + i, load(x + i));
+  });
+}
+
 inline void add(const RowTask& task) {
   each_row(task, [&](std::int64_t m, std::int64_t t) {
     const std::int8_t *x = task.x.row(m, t), *y = task.y.row(m, t);
@@ -33,15 +41,16 @@ inline void add(const RowTask& task) {
   });
 }
 
+// clip(x + y + w) in bytes: t = x + y saturated, e what that cut off. Where e is not 0, t is at the end of
+// the range that e points to, so that only the sign of e + w matters beyond it, which saturation keeps.
 inline void add_bias(const RowTask& task) {
   each_row(task, [&](std::int64_t m, std::int64_t t) {
     const std::int8_t *x = task.x.row(m, t), *y = task.y.row(m, t), *w = task.vector.row(m, t);
     std::int8_t* out = task.out.row(m, t);
     for (std::int64_t i = 0; i < task.width; i += kVectorBytes) {
       const I xs = load(x + i), ys = load(y + i), ws = load(w + i);
-      const I low = add16(add16(widen_low8(xs), widen_low8(ys)), widen_low8(ws));
-      const I high = add16(add16(widen_high8(xs), widen_high8(ys)), widen_high8(ws));
-      store(out + i, clip8(narrow16(low, high)));
+      const I sum = add8_saturate(xs, ys), cut = sub8(add8(xs, ys), sum);
+      store(out + i, clip8(add8_saturate(sum, add8_saturate(cut, ws))));
     }
   });
 }

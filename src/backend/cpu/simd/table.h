@@ -19,6 +19,7 @@ inline constexpr Kernels simd_kernels(const char* name) {
           matmul,
           norm,
           embed,
+          copy,
           add,
           add_bias,
           gate,
