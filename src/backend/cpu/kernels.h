@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "backend/cpu/turns.h"
 #include "exact/arithmetic.h"
 #include "exact/attention.h"
 #include "exact/noise.h"
@@ -89,7 +90,8 @@ struct RotateTask {
   RowTask rows;
   const std::uint16_t* positions;  // of (member, token) at member · position_step + token
   std::ptrdiff_t position_step;
-  const exact::Turn* turns;  // [kMaxWindow][kTurnPairs]
+  const SplitTurns* turns;  // by position
+  void* scratch;            // of 2 · width bytes
 };
 
 // Queries of one member at consecutive positions, each over all positions up to its own.

@@ -32,6 +32,7 @@ struct LoadedModel {
   const std::vector<Bounds> bounds;  // by instruction
   const Kernels& kernels;
   const Schedule schedule;
+  const SplitTurns* const turns;            // by position; null without a window
   std::vector<Divider> dividers;            // by instruction
   Weights weights;                          // row-major, not padded
   AlignedVector<std::byte> packed_weights;  // one block for all, so that huge pages fit

@@ -16,6 +16,8 @@ TileEvaluator::TileEvaluator(const LoadedModel& model, const TileShape& shape)
       most_tokens_(shape.chunk) {
   std::size_t bytes = 0;
   for (const Instruction& instruction : model.program.instructions) {
+    if (instruction.op == Op::rotate)
+      bytes = std::max(bytes, 2 * static_cast<std::size_t>(width(instruction.dst)));
     if (instruction.op == Op::attend) {
       bytes = std::max(bytes, model.kernels.attend_scratch_bytes(model.program.window, shape.chunk));
     }
@@ -188,7 +190,8 @@ void TileEvaluator::run_instruction(int index, const Part& part) {
     case Op::add_rescale:
       return kernels.add_rescale(task);
     case Op::rotate:
-      return kernels.rotate({task, positions_.data() + part.member * pitch_ + part.token, pitch_, exact::turns_of(0).data()});
+      return kernels.rotate({task, positions_.data() + part.member * pitch_ + part.token, pitch_,
+                             model_.turns, scratch_.data()});
     case Op::embed:
     case Op::matmul:
     case Op::attend:

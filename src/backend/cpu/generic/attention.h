@@ -2,29 +2,16 @@
 #pragma once
 
 #include "backend/cpu/generic/kernels.h"
+#include "backend/cpu/rescaling.h"
 #include "exact/attention.h"
 
 namespace clutch::cpu {
 namespace {
 namespace generic {
 
-// exact::rescale by a multiplication: with u = 254·x + 257·largest in [3·largest, 511·largest], u /
-// (2·largest) rounded down is (u·multiplier) >> 26, as the multiplier exceeds 2^26 / (2·largest) by at most 1
-// and 511·254·508 < 2^26; less 128 it is the result.
-struct Rescaling {
-  explicit Rescaling(std::int32_t the_largest)
-      : largest(the_largest),
-        multiplier(the_largest == 0 ? 0 : (1u << 26) / (2u * static_cast<std::uint32_t>(the_largest)) + 1) {}
-  std::int32_t largest;
-  std::uint64_t multiplier;
-  std::int8_t operator()(std::int32_t x) const {
-    if (largest == 0) return 0;
-    const auto u = static_cast<std::uint64_t>(254 * x + 257 * largest);
-    return static_cast<std::int8_t>(static_cast<std::int32_t>(u * multiplier >> 26) - 128);
-  }
-};
+constexpr Rescalings kRescalings;
 
-// out [width] = the rescaled values of x(i), which are within 254.
+// out [width] = the rescaled values of x(i), which are within kMostRescaled.
 template <class X>
 void rescale_row(std::int64_t width, X x, std::int8_t* out) {
   std::int32_t largest = 0;
@@ -32,8 +19,9 @@ void rescale_row(std::int64_t width, X x, std::int8_t* out) {
     const std::int32_t size = x(i) < 0 ? -x(i) : x(i);
     largest = size > largest ? size : largest;
   }
-  const Rescaling rescaling(largest);
-  for (std::int64_t i = 0; i < width; ++i) out[i] = rescaling(x(i));
+  const Rescaling r = kRescalings.of[largest];
+  for (std::int64_t i = 0; i < width; ++i)
+    out[i] = static_cast<std::int8_t>((x(i) * r.multiplier + r.rounding) >> r.shift);
 }
 
 inline void rescale(const RowTask& task) {
@@ -52,20 +40,27 @@ inline void add_rescale(const RowTask& task) {
   });
 }
 
+// The turned element i of a row.
+inline std::int32_t turned(const SplitTurns& turns, const std::int8_t* x, std::int64_t i) {
+  const std::int64_t pair = i % exact::kHeadWidth / 2, place = pair / 8 * 4 + pair % 4;
+  const SplitTurns::Half& half = turns.halves[pair / 4 % 2];
+  const std::int16_t* high = i % 2 == 0 ? half.even_high[place] : half.odd_high[place];
+  const std::int16_t* low = i % 2 == 0 ? half.even_low[place] : half.odd_low[place];
+  const std::int32_t even = x[i & ~1], odd = x[i | 1];
+  const std::int32_t whole =
+      (even * high[0] + odd * high[1]) * (1 << kTurnLowBits) + even * low[0] + odd * low[1];
+  return (whole + (1 << (exact::kTurnFractionBits - 1))) >> exact::kTurnFractionBits;
+}
+
 inline void rotate(const RotateTask& task) {
   each_row(task.rows, [&](std::int64_t m, std::int64_t t) {
     const std::int8_t* x = task.rows.x.row(m, t);
-    const exact::Turn* turns = task.turns + task.positions[m * task.position_step + t] * exact::kTurnPairs;
+    const SplitTurns& turns = task.turns[task.positions[m * task.position_step + t]];
+    auto* wide = static_cast<std::int16_t*>(task.scratch);
+    for (std::int64_t i = 0; i < task.rows.width; ++i)
+      wide[i] = static_cast<std::int16_t>(turned(turns, x, i));
     rescale_row(
-        task.rows.width,
-        [x, turns](std::int64_t i) -> std::int32_t {
-          const exact::Turn& turn = turns[i % exact::kHeadWidth / 2];
-          const std::int32_t even = x[i & ~1], odd = x[i | 1];
-          const std::int32_t turned =
-              i % 2 == 0 ? even * turn.cosine - odd * turn.sine : even * turn.sine + odd * turn.cosine;
-          return (turned + (1 << (exact::kTurnFractionBits - 1))) >> exact::kTurnFractionBits;
-        },
-        task.rows.out.row(m, t));
+        task.rows.width, [wide](std::int64_t i) -> std::int32_t { return wide[i]; }, task.rows.out.row(m, t));
   });
 }
 

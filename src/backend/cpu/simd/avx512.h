@@ -47,6 +47,10 @@ CLUTCH_SIMD I min8(I a, I b) { return _mm512_min_epi8(a, b); }
 CLUTCH_SIMD I max8(I a, I b) { return _mm512_max_epi8(a, b); }
 CLUTCH_SIMD I max8_unsigned(I a, I b) { return _mm512_max_epu8(a, b); }
 CLUTCH_SIMD I abs8(I a) { return _mm512_abs_epi8(a); }
+// table[index] of 16 entries in each lane; 0 where the index is none of 0..15, unsigned.
+CLUTCH_SIMD I lookup16(I table, I index) {
+  return _mm512_shuffle_epi8(table, _mm512_adds_epu8(index, _mm512_set1_epi8(0x70)));
+}
 CLUTCH_SIMD int count_different8(I a, I b) { return __builtin_popcountll(_mm512_cmpneq_epi8_mask(a, b)); }
 
 CLUTCH_SIMD I add16(I a, I b) { return _mm512_add_epi16(a, b); }

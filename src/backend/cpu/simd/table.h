@@ -5,6 +5,7 @@
 #include "backend/cpu/simd/loss.h"
 #include "backend/cpu/simd/noise.h"
 #include "backend/cpu/simd/product.h"
+#include "backend/cpu/simd/rescale.h"
 #include "backend/cpu/simd/rows.h"
 #include "backend/cpu/simd/votes.h"
 
@@ -25,11 +26,11 @@ inline constexpr Kernels simd_kernels(const char* name) {
           gate,
           mix,
           relu,
-          generic::bias,
-          generic::gelu,
-          generic::rescale,
-          generic::add_rescale,
-          generic::rotate,
+          bias,
+          gelu,
+          rescale,
+          add_rescale,
+          rotate,
           generic::attend_scratch_bytes,
           generic::attend,
           loss,
