@@ -153,6 +153,12 @@ CLUTCH_SIMD int largest8(I a) {
       _mm_extract_epi8(_mm_minpos_epu16(_mm_and_si128(q, _mm_set1_epi16(0xFF))), 0) ^ 0x7F);
 }
 
+CLUTCH_SIMD int largest16(I a) {
+  const __m128i q = _mm_max_epi16(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+  const __m128i least = _mm_minpos_epu16(_mm_xor_si128(q, _mm_set1_epi16(0x7FFF)));
+  return static_cast<std::int16_t>(_mm_extract_epi16(least, 0) ^ 0x7FFF);
+}
+
 // Σ b·x by four bytes: |b| times x with b's sign. Pairs of products are at most 2·127² = 32,258, so that the
 // 16-bit sums do not saturate.
 CLUTCH_SIMD I dot_bytes(I sum, I b, I x) {

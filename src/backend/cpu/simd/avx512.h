@@ -178,6 +178,13 @@ CLUTCH_SIMD int largest8(I a) {
       _mm_extract_epi8(_mm_minpos_epu16(_mm_and_si128(q, _mm_set1_epi16(0xFF))), 0) ^ 0x7F);
 }
 
+CLUTCH_SIMD int largest16(I a) {
+  const __m256i h = _mm256_max_epi16(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
+  const __m128i q = _mm_max_epi16(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
+  const __m128i least = _mm_minpos_epu16(_mm_xor_si128(q, _mm_set1_epi16(0x7FFF)));
+  return static_cast<std::int16_t>(_mm_extract_epi16(least, 0) ^ 0x7FFF);
+}
+
 // table[d & 15] >> (d >> 4) for the four quarters of bytes d, added up in 32-bit lanes: 4 terms a lane.
 struct Exp2Table {
   I entries;

@@ -163,6 +163,7 @@ CLUTCH_SIMD void sums32(I a, I b, I c, I d, std::int32_t* out) {
 }
 
 CLUTCH_SIMD int largest8(I a) { return vmaxvq_s8(a); }
+CLUTCH_SIMD int largest16(I a) { return vmaxvq_s16(s16(a)); }
 
 CLUTCH_SIMD I madd16_add(I sum, I a, I b) { return add32(sum, madd16(a, b)); }
 

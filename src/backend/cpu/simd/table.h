@@ -1,7 +1,7 @@
 // The table of an instruction set, once its vector header and its Dot are included.
 #pragma once
 
-#include "backend/cpu/generic/attention.h"
+#include "backend/cpu/simd/attention.h"
 #include "backend/cpu/simd/loss.h"
 #include "backend/cpu/simd/noise.h"
 #include "backend/cpu/simd/product.h"
@@ -31,8 +31,8 @@ inline constexpr Kernels simd_kernels(const char* name) {
           rescale,
           add_rescale,
           rotate,
-          generic::attend_scratch_bytes,
-          generic::attend,
+          attend_scratch_bytes,
+          attend,
           loss,
           fill_noise,
           pack_terms,
