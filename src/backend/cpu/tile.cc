@@ -69,9 +69,14 @@ void TileEvaluator::make_vectors(std::uint32_t member) {
     if (model_.program.tensors[t].kind != TensorKind::kVector) continue;
     const MatrixNoise& noise = matrix_noise_[t * most_members_ + member];
     std::int8_t* out = vectors_.data() + member * model_.vector_bytes + model_.places[t].vector;
-    const auto& plain = model_.plain[t];
-    for (std::size_t n = 0; n < plain.size(); ++n) {
-      out[n] = exact::clip(plain[n] + noise.sign * exact::shift_floor(noise.a[n] * noise.b[n], shift));
+    const std::int8_t *plain = model_.plain[t].data(), *a = noise.a, *b = noise.b;
+    const auto sign = static_cast<std::int16_t>(noise.sign);
+    const auto width = static_cast<std::int64_t>(model_.plain[t].size());
+    for (std::int64_t n = 0; n < width; ++n) {
+      // All within 16 bits, as compilers vectorise them: |a·b| <= 47².
+      const auto step = static_cast<std::int16_t>((a[n] * b[n]) >> shift);
+      const auto sum = static_cast<std::int16_t>(plain[n] + sign * step);
+      out[n] = static_cast<std::int8_t>(std::clamp<std::int16_t>(sum, -exact::kClip, exact::kClip));
     }
   }
 }

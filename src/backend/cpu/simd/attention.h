@@ -238,7 +238,7 @@ struct Average {
 
 // Q queries whose digits and sums are given: their outputs.
 template <int Q>
-void average_block(const Dot::X* digits, const DigitSums* sums, std::int64_t positions,
+void average_block(const Dot::X* digits, const DigitSums* sums, std::int64_t terms,
                    const AttendScratch& scratch, std::int8_t* out, std::ptrdiff_t out_step) {
   constexpr int kRows = Q * kDigits;
   for (std::int64_t column = 0; column < kHead; column += kColumns) {
@@ -250,7 +250,7 @@ void average_block(const Dot::X* digits, const DigitSums* sums, std::int64_t pos
           Dot::kBiased ? set32(-128 * sums[r / kDigits].of[r % kDigits]) : zero();
     }
     Dot::template accumulate<kRows, kGroupElements>(s, digits, scratch.padded_positions, panel,
-                                                    positions / Dot::kStep);
+                                                    terms / Dot::kStep);
     for (int q = 0; q < Q; ++q) {
       const Average average(sums[q].total());
       I a[4];
@@ -271,6 +271,7 @@ void attend_block(const AttendTask& task, std::int64_t query, std::int64_t head,
   const std::int64_t step = scratch.padded_positions;
   const std::int64_t last = task.first + query + R;  // positions that the block's last query sees
   const std::int64_t positions = (last + kColumns - 1) / kColumns * kColumns;
+  const std::int64_t terms = (last + kTermPad - 1) / kTermPad * kTermPad;  // the rest weigh nothing
   const std::int8_t* queries = task.queries + query * task.query_step + head;
   std::int32_t start[8];
   start_scores<R>(queries, task.query_step, start);
@@ -284,18 +285,25 @@ void attend_block(const AttendTask& task, std::int64_t query, std::int64_t head,
     std::int8_t* digits = scratch.digits + r * kDigits * step;
     sums[r] = weigh(scratch.scores + r * step, positions, last - R + r + 1, tables, digits, step);
     for (int k = 0; kPrepares && k < kDigits; ++k)
-      Dot::prepare(digits + k * step, positions, scratch.wide_digits + (r * kDigits + k) * step);
+      Dot::prepare(digits + k * step, terms, scratch.wide_digits + (r * kDigits + k) * step);
   }
   constexpr int kTogether = kBlockRows / kDigits;
   for (int r = 0; r < R; r += kTogether) {
     const Dot::X* digits = scratch.wide_digits + r * kDigits * step;
     std::int8_t* out = task.out + (query + r) * task.out_step + head;
     if (r + kTogether <= R) {
-      average_block<kTogether>(digits, sums + r, positions, scratch, out, task.out_step);
+      average_block<kTogether>(digits, sums + r, terms, scratch, out, task.out_step);
     } else {
-      average_block<1>(digits, sums + r, positions, scratch, out, task.out_step);
+      average_block<1>(digits, sums + r, terms, scratch, out, task.out_step);
     }
   }
+}
+
+template <int R = kBlockRows>
+void attend_block(int count, const AttendTask& task, std::int64_t query, std::int64_t head,
+                  const SoftmaxTables& tables, const AttendScratch& scratch) {
+  if (count == R) return attend_block<R>(task, query, head, tables, scratch);
+  if constexpr (R > 1) attend_block<R - 1>(count, task, query, head, tables, scratch);
 }
 
 inline void attend(const AttendTask& task) {
@@ -307,10 +315,12 @@ inline void attend(const AttendTask& task) {
     pack_values(task.values + head, task.width, positions, scratch.padded_positions, scratch.values);
     for (std::int64_t q = 0; kPrepares && q < task.count; ++q)
       Dot::prepare(task.queries + q * task.query_step + head, kHead, scratch.wide_queries + q * kHead);
-    std::int64_t query = 0;
-    for (; query + kBlockRows <= task.count; query += kBlockRows)
-      attend_block<kBlockRows>(task, query, head, tables, scratch);
-    for (; query < task.count; ++query) attend_block<1>(task, query, head, tables, scratch);
+    // Equal blocks, as in run_stretch.
+    for (std::int64_t query = 0, blocks = (task.count + kBlockRows - 1) / kBlockRows; blocks > 0; --blocks) {
+      const std::int64_t count = (task.count - query + blocks - 1) / blocks;
+      attend_block(static_cast<int>(count), task, query, head, tables, scratch);
+      query += count;
+    }
   }
 }
 
