@@ -101,9 +101,9 @@ CLUTCH_SIMD void start_scores(const std::int8_t* queries, std::ptrdiff_t step, s
     }
     sums32(sums[0], sums[1], sums[2], sums[3], start);
     if constexpr (R > 4) sums32(sums[4], sums[5], sums[6], sums[7], start + 4);
-    for (std::int32_t& s : start) s *= -128;
+    for (int r = 0; r < R; ++r) start[r] *= -128;
   } else {
-    for (std::int32_t& s : start) s = 0;
+    for (int r = 0; r < R; ++r) start[r] = 0;
   }
 }
 
