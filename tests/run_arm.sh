@@ -1,10 +1,16 @@
 #!/bin/sh
 # Builds the conformance test for AArch64 and runs it under qemu as three processors: one with neither dot products
 # nor i8mm, one with dot products, one with everything; so the choice at run time is tested too.
-# Needs g++-aarch64-linux-gnu, qemu-user-static and libgtest-dev. Usage: tests/run_arm.sh [build folder]
+# Needs g++-aarch64-linux-gnu, qemu-user-static and libgtest-dev.
+# Usage: tests/run_arm.sh build FOLDER; tests/run_arm.sh run FOLDER cortex-a53|cortex-a76|max
 set -e
 cd "$(dirname "$0")/.."
-out=${1:-/tmp/clutch-arm}
+case "$#:$1" in
+  2:build) ;;
+  3:run) CLUTCH_TEST_CASES=${CLUTCH_TEST_CASES:-10} exec qemu-aarch64-static -cpu "$3" "$2/backend_tests" --gtest_brief=1 ;;
+  *) sed -n '2,5s/^# //p' "$0" >&2; exit 2 ;;
+esac
+out=$2
 mkdir -p "$out"
 cxx="aarch64-linux-gnu-g++ -std=c++20 -O2 -Isrc -Itests -I/usr/src/googletest/googletest/include \
   -I/usr/src/googletest/googletest -DFMT_HEADER_ONLY -idirafter /usr/include -c"
@@ -19,8 +25,8 @@ compile() {  # source, flags...
   objects="$objects $object"
 }
 for source in src/exact/*.cc src/program/*.cc src/base/status.cc src/base/check.cc src/base/aligned.cc \
-  src/base/thread_pool.cc src/backend/*.cc src/backend/reference/*.cc src/backend/cpu/*.cc \
-  tests/backend/conformance_test.cc tests/backend/select_test.cc \
+  src/base/thread_pool.cc src/models/*.cc src/evolution/*.cc src/backend/*.cc src/backend/reference/*.cc src/backend/cpu/*.cc \
+  tests/backend/*_test.cc \
   /usr/src/googletest/googletest/src/gtest-all.cc /usr/src/googletest/googletest/src/gtest_main.cc; do
   if [ -e "$source" ]; then compile "$source"; fi
 done
@@ -29,8 +35,3 @@ compile src/backend/cpu/isa/neon.cc
 compile src/backend/cpu/isa/neondot.cc -march=armv8.2-a+dotprod
 compile src/backend/cpu/isa/neoni8mm.cc -march=armv8.2-a+dotprod+i8mm
 aarch64-linux-gnu-g++ -static $objects -lpthread -o "$out/backend_tests"
-
-for processor in cortex-a53 cortex-a76 max; do
-  echo "== $processor"
-  CLUTCH_TEST_CASES=${CLUTCH_TEST_CASES:-10} qemu-aarch64-static -cpu $processor "$out/backend_tests" --gtest_brief=1
-done

@@ -23,8 +23,4 @@ struct Tensor {
 // negative or if multiplying from the first dimension on leaves int64 (even when a later dimension is 0).
 std::optional<std::int64_t> element_count(std::span<const std::int64_t> shape);
 
-// XXH3_64 over, for each tensor in order: the bytes of its name, a 0 byte, each dimension as a little-endian
-// int64, its data. The same number on every machine. It tells runs apart; it does not resist forgery.
-std::uint64_t digest_tensors(std::span<const Tensor> tensors);
-
 }  // namespace clutch

@@ -44,9 +44,9 @@ class ThreadPool {
   const std::function<void(int, int)>* work_ = nullptr;
   int tasks_ = 0;
   std::atomic<int> next_{0};
-  int running_ = 0;
-  long generation_ = 0;
-  bool stop_ = false;
+  std::atomic<int> running_{0};
+  std::atomic<long> generation_{0};  // of run(); work_ and tasks_ belong to it
+  std::atomic<bool> stop_{false};
 };
 
 }  // namespace clutch

@@ -69,7 +69,9 @@ const cpu::Kernels& timed_kernels(const cpu::Kernels& kernels) {
   wrap<&cpu::Kernels::attend, kAttention>();
   wrap<&cpu::Kernels::loss, kLoss>();
   wrap<&cpu::Kernels::fill_noise, kNoise>();
+  wrap<&cpu::Kernels::fill_pairs, kNoise>();
   wrap<&cpu::Kernels::vote, kVotes>();
+  wrap<&cpu::Kernels::vote_vector, kVotes>();
   wrap<&cpu::Kernels::pack_terms, kVotes>();
   wrap<&cpu::Kernels::pack, kRest>();
   wrap<&cpu::Kernels::digest, kRest>();

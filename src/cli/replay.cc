@@ -80,7 +80,7 @@ Status run_replay(const Options& options) {
   CLUTCH_RETURN_IF_ERROR(replay(recording, program, from.value(), to, *backend, show_progress("replayed")));
   end_progress();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  say(fmt::format("replayed steps {} to {} on {} in {:.2f} s; every digest is as logged\n", from.value().step,
+  say(fmt::format("replayed steps {} to {} on {} in {:.3f} s; every digest is as logged\n", from.value().step,
                   to, backend->name(), seconds));
   Weights weights;
   CLUTCH_RETURN_IF_ERROR(backend->read_weights(weights));

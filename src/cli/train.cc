@@ -59,6 +59,14 @@ class Progress : public TrainObserver {
         start_(Clock::now()) {}
 
   void on_step(const StepReport& report) override {
+    show(report);
+    if (!report.inspection) return;
+    for (const std::string& words : report.inspection->warnings) {
+      say(fmt::format("{}warning: step {}: {}\n", terminal_ ? "\r\x1b[K" : "", report.step, words));
+    }
+  }
+
+  void show(const StepReport& report) {
     const double share = std::max(0.02, 1.0 / static_cast<double>(report.step - first_step_));
     smoothed_ += share * (report.bits_per_byte - smoothed_);
     const double elapsed = std::chrono::duration<double>(Clock::now() - start_).count();
@@ -179,6 +187,11 @@ void introduce(const Trainer& trainer, const Cluster& cluster, const std::string
 
 void conclude(const Trainer& trainer, const Cluster& cluster, const std::string& folder) {
   if (cluster.size() > 1) say(fmt::format("each rank sent {} bytes a step\n", trainer.bytes_per_step()));
+  if (const LogCost log = trainer.log_cost(); log.records > 0) {
+    const auto records = static_cast<double>(log.records);
+    say(fmt::format("log: {} bytes and {:.1f} us a step, {:.3f}% of the training\n", log.bytes / log.records,
+                    1e6 * log.seconds / records, 100 * log.seconds / trainer.seconds_trained()));
+  }
   if (trainer.step() < static_cast<std::uint64_t>(trainer.config().steps)) {
     say(fmt::format("\nstopped and saved at step {}; go on with: clutch train --resume {}\n", trainer.step(),
                     folder));
@@ -233,7 +246,7 @@ void add_train(CLI::App& app, int& exit_status) {
       "A new run:   clutch train --data book.txt --out run\n"
       "To go on:    clutch train --resume run --steps 5000\n"
       "Like before: clutch train --config run/config.json --seed 2 --out run2\n"
-      "Many ranks:  mpirun -n 4 clutch train --data book.txt --out run\n"
+      "Many ranks:  mpirun -n 2 --bind-to none clutch train --threads 1 --data book.txt --out run\n"
       "Ctrl-C finishes the step, saves, and says how to go on.");
   CLI::Option* out = command->add_option("-o,--out", options->out, "Run folder to make");
   out->capture_default_str()->check(kNotEmpty);

@@ -109,6 +109,7 @@ Status write_checkpoint(const std::string& run, const Program& program, const Ch
   file.metadata["step"] = std::to_string(checkpoint.step);
   file.metadata["seconds"] = fmt::format("{:.3f}", checkpoint.seconds);
   file.metadata["corpus_digest"] = checkpoint.corpus_digest;
+  if (!checkpoint.held_out_digest.empty()) file.metadata["held_out_digest"] = checkpoint.held_out_digest;
   file.metadata["weights_digest"] = fmt::format("{:016x}", digest(program, checkpoint.weights));
   file.metadata["states_digest"] = states_digest(checkpoint.step, checkpoint.states);
   CLUTCH_RETURN_IF_ERROR(make_folder(checkpoints_path(run)));
@@ -132,6 +133,7 @@ Result<Checkpoint> to_checkpoint(Result<SafetensorsFile> file, const std::string
 
   Checkpoint checkpoint{.step = step.value(),
                         .corpus_digest = file.value().metadata["corpus_digest"],
+                        .held_out_digest = file.value().metadata["held_out_digest"],
                         .model_config = model.value().config,
                         .weights = std::move(model.value().weights),
                         .states = {}};

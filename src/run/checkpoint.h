@@ -14,9 +14,10 @@ namespace clutch {
 
 // Everything a run needs to go on: the model, the members' states, and where it stood.
 struct Checkpoint {
-  std::uint64_t step = 0;     // updates made
-  std::string corpus_digest;  // of the training text, 16 hexadecimal digits
-  double seconds = 0;         // of training so far; for display
+  std::uint64_t step = 0;            // updates made
+  std::string corpus_digest;         // of the training text, 16 hexadecimal digits
+  std::string held_out_digest = "";  // the same of the held-out text; empty where nothing is held out
+  double seconds = 0;                // of training so far; for display
   ModelConfig model_config;
   Weights weights;
   std::vector<std::int8_t> states;  // [population][state_width]; empty where nothing is carried

@@ -24,7 +24,10 @@ class MpiCluster : public Cluster {
   ~MpiCluster() override { MPI_Finalize(); }
 
   void abandon() override {
-    if (size_ > 1) MPI_Abort(MPI_COMM_WORLD, 1);
+    if (size_ == 1) return;
+    // Ranks that know the reason as well get a moment to say it before they are killed.
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    MPI_Abort(MPI_COMM_WORLD, 1);
   }
 
   int rank() const override { return rank_; }

@@ -136,6 +136,9 @@ const std::vector<Knob>& knobs() {
       {"valid-tokens", &C::valid_tokens, kComfort,
        "Held-out tokens measured each time, spread over the text"},
       {"sample-every", &C::sample_every, kComfort, "Let the model write every so many steps; 0 for never"},
+      {"inspect-every", &C::inspect_every, kComfort,
+       "Put what `clutch inspect` sees into metrics.jsonl every so many steps, and say what looks wrong; 0 "
+       "for never"},
       {"checkpoint-every", &C::checkpoint_every, kComfort,
        "Save every so many steps, besides the end; 0 for the end only"},
       {"keep", &C::keep, kComfort, "Checkpoints to keep"},
@@ -207,6 +210,7 @@ Status resolve(RunConfig& config) {
   CLUTCH_RETURN_IF_ERROR(
       check_range("--valid-tokens", config.valid_tokens, 1, kMost, "131072 is the default"));
   CLUTCH_RETURN_IF_ERROR(check_range("--sample-every", config.sample_every, 0, kMost, "0 is for never"));
+  CLUTCH_RETURN_IF_ERROR(check_range("--inspect-every", config.inspect_every, 0, kMost, "0 is for never"));
   CLUTCH_RETURN_IF_ERROR(
       check_range("--checkpoint-every", config.checkpoint_every, 0, kMost, "0 is for the end only"));
   CLUTCH_RETURN_IF_ERROR(check_range("--keep", config.keep, 1, 1 << 20, "3 is the default"));

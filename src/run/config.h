@@ -33,7 +33,7 @@ struct RunConfig {
   std::string carry = "keep";
   std::int64_t seed = 0, steps = 1000;
 
-  std::int64_t validate_every = 100, valid_tokens = 131072, sample_every = 0;
+  std::int64_t validate_every = 100, valid_tokens = 131072, sample_every = 0, inspect_every = 0;
   std::int64_t checkpoint_every = 100, keep = 3;
   std::string sync = "second";
   std::string backend = "cpu";

@@ -109,10 +109,7 @@ Status Recorder::open_log(std::uint64_t step, std::uint64_t digest) {
 }
 
 Status Recorder::record(const LogRecord& record) {
-  if (record.step >= logged_.size()) {
-    CLUTCH_RETURN_IF_ERROR(log_->append(record));
-    return sync_log(config_.sync == "step");
-  }
+  if (record.step >= logged_.size()) return append(record);
   const LogRecord& earlier = logged_[record.step];
   if (record == earlier) return {};
   return fail(
@@ -120,6 +117,16 @@ Status Recorder::record(const LogRecord& record) {
       fmt::format("step {} came out differently from what was logged: digest {:016x}, not {:016x}",
                   record.step + 1, record.digest, earlier.digest),
       "the text, the program or the machine is not what it was; `clutch audit` tells where it went wrong");
+}
+
+Status Recorder::append(const LogRecord& record) {
+  const auto begin = std::chrono::steady_clock::now();
+  CLUTCH_RETURN_IF_ERROR(log_->append(record));
+  CLUTCH_RETURN_IF_ERROR(sync_log(config_.sync == "step"));
+  log_cost_.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  log_cost_.bytes += record_bytes(header(0));
+  ++log_cost_.records;
+  return {};
 }
 
 // Every second, beside the training: syncing may take longer than a step.
@@ -142,6 +149,7 @@ Status Recorder::append_metrics(const StepReport& report) {
       report.digest);
   if (report.valid_bits_per_byte)
     line += fmt::format(R"(, "valid_bits_per_byte": {:.5f})", *report.valid_bits_per_byte);
+  if (report.inspection) line += ", \"inspection\": " + to_json_line(*report.inspection);
   line += "}\n";
   const std::string path = metrics_path(run_);
   std::FILE* file = std::fopen(path.c_str(), "ab");

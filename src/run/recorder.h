@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "inspect/inspect.h"
 #include "run/checkpoint.h"
 #include "run/config.h"
 #include "run/fitness_log.h"
@@ -26,6 +27,13 @@ struct StepReport {
   double moved = 0, tied = 0;                 // shares of the weights, of the pairs
   double seconds = 0;                         // since the run began, over all its parts
   std::uint64_t digest = 0;                   // of the weights after the step
+  std::optional<Inspection> inspection = {};  // where it was asked for
+};
+
+// What the fitness log has cost this process.
+struct LogCost {
+  std::uint64_t records = 0, bytes = 0;  // appended
+  double seconds = 0;                    // that training waited for them
 };
 
 class Recorder {
@@ -50,6 +58,8 @@ class Recorder {
   // Syncs the log, then writes a checkpoint.
   Status save(const Program& program, const Checkpoint& checkpoint);
 
+  const LogCost& log_cost() const { return log_cost_; }
+
   // What a person should know of how the run was found: a log that was cut.
   const std::vector<std::string>& notes() const { return notes_; }
 
@@ -60,6 +70,7 @@ class Recorder {
   Status new_log(std::uint64_t start_digest);
   Status open_log(std::uint64_t step, std::uint64_t digest);
   Status lock();
+  Status append(const LogRecord& record);
   Status sync_log(bool now);
 
   const std::string run_;
@@ -68,6 +79,7 @@ class Recorder {
   std::optional<LogWriter> log_;
   std::vector<LogRecord> logged_;  // from an earlier part of the run
   std::vector<std::string> notes_;
+  LogCost log_cost_;
   std::chrono::steady_clock::time_point synced_{};
   std::future<Status> syncing_;  // the log's way to the disk, beside the training; ends before log_ does
 };

@@ -23,6 +23,7 @@ namespace {
 
 constexpr std::uint32_t kValidationStreams = 64;
 constexpr int kSampleTokens = 200;
+constexpr std::uint64_t kInspectedTokens = 1024;
 constexpr std::uint64_t kMaxCheckpointBytes = std::uint64_t{1} << 40;
 
 std::string digest_text(std::uint64_t digest) { return fmt::format("{:016x}", digest); }
@@ -108,6 +109,10 @@ Result<std::unique_ptr<Trainer>> Trainer::resume(const std::string& run, RunConf
   return trainer;
 }
 
+std::string Trainer::held_out_digest() const {
+  return valid_.tokens.empty() ? "" : digest_text(valid_.digest);
+}
+
 // The last checkpoint of rank 0's folder, on every rank; left as it is where there is none.
 Status Trainer::read_checkpoint_from_rank_0(const std::string& run, Checkpoint& out) {
   std::string bytes;  // its path, a 0 byte, its content
@@ -139,11 +144,20 @@ Status Trainer::read_checkpoint_from_rank_0(const std::string& run, Checkpoint& 
       return fail(config_path(run), "describes another model than the last checkpoint holds",
                   "restore the config.json that belongs to the run");
     }
-    if (out.corpus_digest == digest_text(train_.digest)) return {};
-    return fail("--data",
-                fmt::format("the text has digest {}, but {} was trained on {}", digest_text(train_.digest),
-                            run, out.corpus_digest),
-                "restore the text as it was, or start a new run with --init " + run);
+    const std::string way_out = "restore the text as it was, or start a new run with --init " + run;
+    if (out.corpus_digest != digest_text(train_.digest)) {
+      return fail("--data",
+                  fmt::format("the text has digest {}, but {} was trained on {}", digest_text(train_.digest),
+                              run, out.corpus_digest),
+                  way_out);
+    }
+    // Rank 0 alone measures held-out text. Checkpoints of old, and where none was held out, say nothing.
+    if (!cluster_.writes() || out.held_out_digest.empty() || out.held_out_digest == held_out_digest())
+      return {};
+    return fail("--valid",
+                fmt::format("the held-out text has digest {}, but {} was measured on {}", held_out_digest(),
+                            run, out.held_out_digest),
+                way_out);
   };
   return agree(cluster_, parse());
 }
@@ -270,6 +284,7 @@ Status Trainer::report_step(StepReport& report, TrainObserver& observer) {
   if (!valid_.tokens.empty() && config_.validate_every > 0 && (due(config_.validate_every) || last)) {
     CLUTCH_RETURN_IF_ERROR(validate(report));
   }
+  if (due(config_.inspect_every)) CLUTCH_RETURN_IF_ERROR(inspect(report));
   report.seconds = seconds_;
   CLUTCH_RETURN_IF_ERROR(recorder_->append_metrics(report));
   observer.on_step(report);
@@ -281,6 +296,19 @@ Status Trainer::validate(StepReport& report) {
   auto loss = evaluate_text(*backend_, valid_, kValidationStreams, std::max<std::uint64_t>(1, per_stream));
   if (!loss.ok()) return loss.status();
   report.valid_bits_per_byte = loss.value().bits_per_token();
+  return {};
+}
+
+Status Trainer::inspect(StepReport& report) {
+  Weights weights;
+  CLUTCH_RETURN_IF_ERROR(backend_->read_weights(weights));
+  const Corpus& text = valid_.tokens.size() < 2 ? train_ : valid_;
+  auto instructions = inspect_activations(*backend_, program_, text, kInspectedTokens);
+  if (!instructions.ok()) return instructions.status();
+  report.inspection =
+      Inspection{inspect_weights(program_, weights, nullptr), std::move(instructions).value(), {}};
+  report.inspection->warnings = warnings_of(*report.inspection);
+  if (report.tied == 1) report.inspection->warnings.push_back(tied_warning(report.step));
   return {};
 }
 
@@ -319,6 +347,7 @@ Status Trainer::save() {
   if (cluster_.writes()) {
     Checkpoint checkpoint{.step = step_,
                           .corpus_digest = digest_text(train_.digest),
+                          .held_out_digest = held_out_digest(),
                           .seconds = seconds_,
                           .model_config = model_config_,
                           .weights = {},
@@ -335,7 +364,7 @@ Status Trainer::save() {
 
 Status Trainer::train(TrainObserver& observer, const std::atomic<bool>& stop) {
   const auto start = std::chrono::steady_clock::now();
-  const double before = seconds_;
+  seconds_before_ = seconds_;
   const auto steps = static_cast<std::uint64_t>(config_.steps);
   Status trouble;  // of this rank since the last exchange
   while (step_ < steps && !stopping_ && !(stop && cluster_.size() == 1)) {
@@ -343,7 +372,8 @@ Status Trainer::train(TrainObserver& observer, const std::atomic<bool>& stop) {
     const std::uint64_t begun = step_;
     trouble = run_step(stop, trouble, report);
     if (step_ == begun) return trouble;  // all ranks know
-    seconds_ = before + std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    seconds_ =
+        seconds_before_ + std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (trouble.ok() && cluster_.writes()) trouble = report_step(report, observer);
     if (!trouble.ok() && cluster_.size() == 1) return trouble;
     if (!due(config_.checkpoint_every)) continue;

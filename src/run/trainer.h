@@ -52,6 +52,9 @@ class Trainer {
   const std::string& memory_plan() const { return memory_plan_; }
   // Bytes that this rank gave to the last exchange (a single process: to itself); 0 before the first step.
   std::uint64_t bytes_per_step() const { return bytes_per_step_; }
+  // Of this process; the log's is rank 0's alone.
+  LogCost log_cost() const { return recorder_ ? recorder_->log_cost() : LogCost(); }
+  double seconds_trained() const { return seconds_ - seconds_before_; }
   // What a person should know of how the run was found.
   std::vector<std::string> notes() const {
     return recorder_ ? recorder_->notes() : std::vector<std::string>();
@@ -60,6 +63,7 @@ class Trainer {
  private:
   explicit Trainer(Cluster& cluster) : cluster_(cluster) {}
   Status prepare(RunConfig config);
+  std::string held_out_digest() const;
   Status read_checkpoint_from_rank_0(const std::string& run, Checkpoint& out);
   Status load_model(const Weights& weights, const std::vector<std::int8_t>& states);
   Status compare_ranks();
@@ -67,6 +71,7 @@ class Trainer {
   Status name_odd_rank(int rank);
   Status run_step(const std::atomic<bool>& stop, const Status& trouble, StepReport& report);
   Status report_step(StepReport& report, TrainObserver& observer);
+  Status inspect(StepReport& report);
   Status validate(StepReport& report);
   Status write_sample(TrainObserver& observer);
   Status save();
@@ -89,7 +94,7 @@ class Trainer {
   std::uint64_t bytes_per_step_ = 0;
   std::string memory_plan_;
   bool stopping_ = false;
-  double seconds_ = 0;
+  double seconds_ = 0, seconds_before_ = 0;  // of training since the run began; before this process
 };
 
 }  // namespace clutch

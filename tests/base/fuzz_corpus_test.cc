@@ -1,28 +1,15 @@
-// Replays the fuzzer's kept corpus in ordinary builds, so that what the fuzzer once found stays fixed. Runs
-// in tests/. The property is the fuzz target's, which this includes.
-#include <gtest/gtest.h>
-
-#include <filesystem>
-
-#include "base/files.h"
+// The kept inputs of safetensors. The property is the fuzz target's, which this includes.
 #include "fuzz/fuzz_safetensors.cc"
+#include "fuzz/replay_corpus.h"
 
 namespace clutch {
 namespace {
 
 TEST(FuzzCorpus, SafetensorsReplays) {
-  const std::filesystem::path corpus = "fuzz/corpus/safetensors";
-  ASSERT_TRUE(std::filesystem::is_directory(corpus)) << "run this in tests/";
-  int files = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(corpus)) {
-    SCOPED_TRACE(entry.path().string());
-    const auto bytes = read_file(entry.path(), 1 << 20);
-    ASSERT_TRUE(bytes.ok()) << bytes.status().message();
-    const std::string& input = bytes.value();
+  const int files = replay_corpus("safetensors", [](std::string_view input) {
     LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(input.data()), input.size());
-    ++files;
-  }
-  EXPECT_GT(files, 0) << corpus << " is empty";
+  });
+  EXPECT_GT(files, 0);
 }
 
 }  // namespace

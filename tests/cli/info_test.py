@@ -13,6 +13,7 @@ COMMANDS = {
     ],
     ("eval",): ["-m", "--model", "--data", "--streams", "-t", "--threads", "--backend"],
     ("info",): ["-m", "--model", "--ops"],
+    ("inspect",): ["model", "--data", "--tokens", "--backend", "--json"],
     ("data",): ["make", "entropy"],
     ("data", "make"): ["stories", "count"],
     ("data", "make", "stories"): ["--bytes", "--seed", "-o", "--out"],

@@ -3,6 +3,7 @@
 Skipped where there is no mpirun, or where the program was built without MPI.
 """
 
+import atexit
 import functools
 import os
 import pathlib
@@ -204,7 +205,9 @@ class RefusalTest(MpiTest):
         self.refused_mpi([[], ["--backend", "gpu"]], *self.words("new"), named=["gpu"])
 
 
-class FailureTest(MpiTest):
+class DisturbedTest(MpiTest):
+    """A job that something happens to, and the resume of what it left."""
+
     KNOBS = dict(population=16, steps=160, checkpoint_every=40, dim=16, tokens_per_update=32)
     kept = None  # folder of the run that most tests here are compared with
 
@@ -228,8 +231,8 @@ class FailureTest(MpiTest):
             self.train("alone", **{**KNOBS, **self.KNOBS, "steps": steps})
             return
         if self.kept is None:
-            FailureTest.kept = pathlib.Path(tempfile.mkdtemp(prefix="clutch-test-"))
-            self.addClassCleanup(shutil.rmtree, self.kept, ignore_errors=True)
+            DisturbedTest.kept = pathlib.Path(tempfile.mkdtemp(prefix="clutch-test-"))
+            atexit.register(shutil.rmtree, self.kept, ignore_errors=True)
             shutil.copytree(self.train("alone", **{**KNOBS, **self.KNOBS}), self.kept / "alone")
         else:
             shutil.copytree(self.kept / "alone", self.folder / "alone")
@@ -247,6 +250,8 @@ class FailureTest(MpiTest):
         whole = (len(logged) - 40) // 34
         self.assertEqual((run / "fitness.log").read_bytes()[: 40 + 34 * whole], logged[: 40 + 34 * whole])
 
+
+class FailureTest(DisturbedTest):
     def test_a_rank_is_killed(self):
         """tools/soak kills the other ranks too."""
         process = self.start_and_wait(4, 50)
@@ -308,21 +313,36 @@ class FailureTest(MpiTest):
         self.check_resume()
 
 
-class NamespacesTest(MpiTest):
+class NamespacesTest(DisturbedTest):
     """Ranks on several hosts, played by network namespaces (tools/mpi-namespaces)."""
 
-    def test_two_hosts(self):
-        script = REPOSITORY / "tools" / "mpi-namespaces"
-        check = subprocess.run([script, "check"], capture_output=True, text=True, timeout=TIMEOUT_S)
+    SCRIPT = REPOSITORY / "tools" / "mpi-namespaces"
+
+    def setUp(self):
+        super().setUp()
+        check = subprocess.run([self.SCRIPT, "check"], capture_output=True, text=True, timeout=TIMEOUT_S)
         if check.returncode != 0:
             self.skipTest("no network namespaces here: " + check.stderr.strip())
+
+    def command(self, ranks, *words):
+        return [self.SCRIPT, "run", str(ranks), program(), *map(str, words)]
+
+    def test_several_hosts(self):
         self.train("alone", **KNOBS)
-        done = subprocess.run(
-            [script, "run", "3", program(), *map(str, self.words())], cwd=self.folder, env=ENVIRONMENT,
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT_S,
-        )  # fmt: skip
-        self.assertEqual(done.returncode, 0, done.stderr)
+        self.good_mpi(3, *self.words())
         self.check_same("run", "alone")
+
+    def test_a_lost_connection(self):
+        """The cable of the second of three hosts is cut."""
+        process = self.start_and_wait(3, 50, "--timeout", 10)
+        self.addCleanup(process.wait, timeout=30)
+        self.addCleanup(process.terminate)  # removes the namespaces
+        subprocess.run(["ip", "link", "set", f"cl{process.pid}-v2", "down"], check=True)
+        err = self.end_of(process)
+        self.assertNotEqual(process.returncode, 0)
+        # The words of Open MPI, or ours where its keepalive is slower than the timeout.
+        self.assertRegex(err, "lost communication with a remote|network connectivity|another rank has been silent")
+        self.check_resume(ranks=2)
 
 
 if __name__ == "__main__":

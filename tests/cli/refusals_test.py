@@ -33,6 +33,7 @@ BAD_KNOBS = {
     "validate-every": ["-1"],
     "valid-tokens": ["0", "-1"],
     "sample-every": ["-1"],
+    "inspect-every": ["-1"],
     "checkpoint-every": ["-1"],
     "keep": ["0", "-1"],
     "backend": ["foo", "", "cpu:foo", "CPU", "cpu:"],

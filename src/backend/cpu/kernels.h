@@ -126,6 +126,16 @@ struct EmbedTask {
   int noise_shift;
 };
 
+// Values [first, first + count) of the noise of some pairs, the first of which `key` names; zeros follow up
+// to kPad values each.
+struct PairNoiseTask {
+  exact::NoiseKey key;
+  std::uint32_t first, count;  // first a multiple of kPad, count <= kPad
+  std::int64_t pairs;
+  std::int8_t* out;     // the first pair's
+  std::ptrdiff_t step;  // to the next pair's
+};
+
 // Votes of some terms (pairs times components) on rows [0, rows) of a matrix, rows <= kPad, and what follows
 // from them: V[n][k] = Σ_term fitness[term] · a[term][n] · b[term][k]; after the last terms a weight with |V|
 // > threshold moves by sign(V), clipped.
@@ -142,6 +152,19 @@ struct VoteTask {
   bool first, last;    // of the calls: sums need not be read, moves are due
   std::int32_t threshold;  // >= 0
   std::byte* scratch;      // of vote_scratch_bytes(terms)
+};
+
+// The same for a vector's elements [0, count), count <= kPad: V[n] = Σ_pair fitness[pair] · a[pair][n] ·
+// b[pair][n].
+struct VectorVoteTask {
+  std::int8_t* weights;  // [count]
+  std::int64_t count;
+  std::int64_t pairs;          // a multiple of kTermPad, the rest with zero noise
+  const std::int8_t *a, *b;    // [pairs][kPad]
+  const std::int8_t* fitness;  // [pairs]
+  std::int32_t* sums;          // [kPad], in the kernel's own order, from call to call
+  bool first, last;
+  std::int32_t threshold;  // >= 0
 };
 
 struct Kernels {
@@ -173,11 +196,13 @@ struct Kernels {
                        const std::uint16_t* targets);
   // exact::fill_noise; `first` is a multiple of kPad.
   void (*fill_noise)(const exact::NoiseKey& key, std::uint32_t first, std::uint32_t count, std::int8_t* out);
+  void (*fill_pairs)(const PairNoiseTask& task);
   // b [terms][kPad] (terms padded) as a band of weights of a product over terms: of packed_bytes(kPad,
   // terms).
   void (*pack_terms)(const std::int8_t* b, std::int64_t terms, void* packed);
   std::size_t (*vote_scratch_bytes)(std::int64_t terms);
   std::int64_t (*vote)(const VoteTask& task);  // returns how many weights changed
+  std::int64_t (*vote_vector)(const VectorVoteTask& task);
   // Σ exact::digest_term over words first_word ... of tensor; weights [count], the first at the start of a
   // word.
   std::uint64_t (*digest)(std::uint32_t tensor, std::uint32_t first_word, const std::int8_t* weights,

@@ -23,8 +23,7 @@ struct Terms {
 
 // One thread's memory.
 struct Workspace {
-  AlignedVector<std::int8_t> noise;    // [terms][kPad]
-  AlignedVector<std::int8_t> fitness;  // [terms]
+  AlignedVector<std::int8_t> noise, more_noise;  // [padded terms][kPad]
   AlignedVector<std::byte> scratch;
 };
 
@@ -34,10 +33,8 @@ class Update {
       : model_(model), request_(request), pool_(pool), spaces_(pool.threads()) {
     for (const std::int8_t f : request.fitness)
       largest_fitness_ = std::max(largest_fitness_, static_cast<int>(exact::absolute(f)));
-    // Nothing is beyond the largest 32-bit vote; a negative threshold is met by every vote but none moves at
-    // 0.
-    matrix_threshold_ =
-        static_cast<std::int32_t>(std::clamp<std::int64_t>(request.matrix_threshold, 0, INT32_MAX));
+    pair_fitness_.assign(request.fitness.size() + kTermPad, 0);
+    std::copy(request.fitness.begin(), request.fitness.end(), pair_fitness_.begin());
   }
 
   UpdateResult run() {
@@ -60,6 +57,10 @@ class Update {
     std::int64_t band;
   };
 
+  // Nothing is beyond the largest 32-bit vote; a negative threshold is met by every vote but none moves at 0.
+  static std::int32_t threshold(std::int64_t asked) {
+    return static_cast<std::int32_t>(std::clamp<std::int64_t>(asked, 0, INT32_MAX));
+  }
   const TensorSpec& spec(int tensor) const { return model_.program.tensors[tensor]; }
   bool is_matrix(int tensor) const { return spec(tensor).kind == TensorKind::kMatrix; }
   std::int64_t pairs() const { return static_cast<std::int64_t>(request_.fitness.size()); }
@@ -82,6 +83,9 @@ class Update {
     for (std::int64_t first = 0; first < pairs(); first += pairs_at_a_time()) {
       const Terms terms{first, std::min(pairs_at_a_time(), pairs() - first), model_.shape.rank};
       const bool last = first + terms.pairs == pairs();
+      fitness_.assign(terms.padded(), 0);
+      for (std::int64_t term = 0; term < terms.count(); ++term)
+        fitness_[term] = request_.fitness[first + term / terms.rank];
       for (int t = begin; t < end; ++t) {
         if (is_matrix(t) && (first > 0 || !last))
           sums_[t].resize(padded(spec(t).rows) * padded(spec(t).cols));
@@ -89,7 +93,9 @@ class Update {
       pool_.run(static_cast<int>(columns.size()),
                 [&](int i, int thread) { pack_columns(columns[i], terms, spaces_[thread]); });
       pool_.run(static_cast<int>(rows.size()), [&](int i, int thread) {
-        if (is_matrix(rows[i].tensor)) vote_matrix(rows[i], terms, last, spaces_[thread]);
+        const bool matrix = is_matrix(rows[i].tensor);
+        if (matrix) vote_matrix(rows[i], terms, last, spaces_[thread]);
+        if (!matrix && last) vote_vector(rows[i], spaces_[thread]);
         if (last) finish(rows[i]);
       });
     }
@@ -111,13 +117,17 @@ class Update {
   // Values [band · kPad, ...) of `width` of every term: out [padded terms][kPad], zeros beyond.
   void fill(const Task& task, exact::NoiseRole role, std::int64_t width, const Terms& terms,
             AlignedVector<std::int8_t>& out) const {
-    out.assign(terms.padded() * kPad, 0);
-    const auto count = static_cast<std::uint32_t>(std::min(kPad, width - task.band * kPad));
-    for (std::int64_t term = 0; term < terms.count(); ++term) {
-      model_.kernels.fill_noise(
-          key(task.tensor, role, terms.first_pair + term / terms.rank, static_cast<int>(term % terms.rank)),
-          static_cast<std::uint32_t>(task.band * kPad), count, out.data() + term * kPad);
+    out.resize(std::max<std::size_t>(out.size(), terms.padded() * kPad));
+    for (int j = 0; j < terms.rank; ++j) {
+      model_.kernels.fill_pairs(
+          {.key = key(task.tensor, role, terms.first_pair, j),
+           .first = static_cast<std::uint32_t>(task.band * kPad),
+           .count = static_cast<std::uint32_t>(std::min(kPad, width - task.band * kPad)),
+           .pairs = terms.pairs,
+           .out = out.data() + j * kPad,
+           .step = terms.rank * kPad});
     }
+    std::fill(out.begin() + terms.count() * kPad, out.begin() + terms.padded() * kPad, std::int8_t{0});
   }
 
   void pack_columns(const Task& task, const Terms& terms, Workspace& space) {
@@ -132,10 +142,6 @@ class Update {
     const TensorSpec& tensor = spec(task.tensor);
     const std::int64_t begin = task.band * kPad, rows = std::min(kPad, tensor.rows - begin);
     fill(task, exact::NoiseRole::kA, tensor.rows, terms, space.noise);
-    space.fitness.assign(terms.padded(), 0);
-    for (std::int64_t term = 0; term < terms.count(); ++term) {
-      space.fitness[term] = request_.fitness[terms.first_pair + term / terms.rank];
-    }
     space.scratch.resize(std::max(space.scratch.size(), model_.kernels.vote_scratch_bytes(terms.padded())));
     AlignedVector<std::int32_t>& sums = sums_[task.tensor];
     const std::int64_t moved =
@@ -144,41 +150,42 @@ class Update {
                              .cols = tensor.cols,
                              .terms = terms.padded(),
                              .a = space.noise.data(),
-                             .fitness = space.fitness.data(),
+                             .fitness = fitness_.data(),
                              .wide = largest_fitness_ * exact::kNoiseMax > exact::kClip,
                              .packed_b = packed_b_[task.tensor].data(),
                              .sums = sums.empty() ? nullptr : sums.data() + begin * padded(tensor.cols),
                              .first = terms.first_pair == 0,
                              .last = last,
-                             .threshold = matrix_threshold_,
+                             .threshold = threshold(request_.matrix_threshold),
                              .scratch = space.scratch.data()});
     moved_ += static_cast<std::uint64_t>(moved);
   }
 
-  // A vector's votes: no product, so no packing; pairs one by one.
-  void vote_vector(const Task& task) {
+  // A vector has a vote per element: no product, so no packing. Its rank is 1.
+  void vote_vector(const Task& task, Workspace& space) {
     const std::int64_t begin = task.band * kPad, width = std::min(kPad, spec(task.tensor).rows - begin);
-    std::int32_t votes[kPad] = {};
-    alignas(64) std::int8_t a[kPad] = {}, b[kPad] = {};
-    for (std::int64_t p = 0; p < pairs(); ++p) {
-      const auto first = static_cast<std::uint32_t>(begin), count = static_cast<std::uint32_t>(width);
-      model_.kernels.fill_noise(key(task.tensor, exact::NoiseRole::kA, p, 0), first, count, a);
-      model_.kernels.fill_noise(key(task.tensor, exact::NoiseRole::kB, p, 0), first, count, b);
-      const int f = request_.fitness[p];
-      for (std::int64_t n = 0; n < kPad; ++n) votes[n] += f * a[n] * b[n];
-    }
-    for (std::int64_t n = 0; n < width; ++n) {
-      if (exact::absolute(votes[n]) <= request_.vector_threshold) continue;
-      std::int8_t& weight = model_.weights[task.tensor][begin + n];
-      const std::int8_t next = exact::clip(weight + exact::sign(votes[n]));
-      moved_ += next != weight;
-      weight = next;
+    alignas(64) std::int32_t sums[kPad];
+    for (std::int64_t first = 0; first < pairs(); first += kMostTerms) {
+      const Terms terms{first, std::min(kMostTerms, pairs() - first), 1};
+      fill(task, exact::NoiseRole::kA, spec(task.tensor).rows, terms, space.noise);
+      fill(task, exact::NoiseRole::kB, spec(task.tensor).rows, terms, space.more_noise);
+      const std::int64_t moved =
+          model_.kernels.vote_vector({.weights = model_.weights[task.tensor].data() + begin,
+                                      .count = width,
+                                      .pairs = terms.padded(),
+                                      .a = space.noise.data(),
+                                      .b = space.more_noise.data(),
+                                      .fitness = pair_fitness_.data() + first,
+                                      .sums = sums,
+                                      .first = first == 0,
+                                      .last = first + terms.pairs == pairs(),
+                                      .threshold = threshold(request_.vector_threshold)});
+      moved_ += static_cast<std::uint64_t>(moved);
     }
   }
 
   // The band has its new weights: their share of the digest, and the copies that kernels read.
   void finish(const Task& task) {
-    if (!is_matrix(task.tensor)) vote_vector(task);
     const TensorSpec& tensor = spec(task.tensor);
     const std::int64_t begin = task.band * kPad, rows = std::min(kPad, tensor.rows - begin);
     model_.pack(task.tensor, task.band);
@@ -193,8 +200,9 @@ class Update {
   std::vector<Workspace> spaces_;
   std::vector<AlignedVector<std::byte>> packed_b_;  // by tensor
   std::vector<AlignedVector<std::int32_t>> sums_;   // by tensor, where votes are taken in turns
+  AlignedVector<std::int8_t> fitness_;              // [padded terms] of the terms in work
+  AlignedVector<std::int8_t> pair_fitness_;         // [pairs and some more], zeros beyond
   int largest_fitness_ = 0;
-  std::int32_t matrix_threshold_ = 0;
   std::atomic<std::uint64_t> moved_{0}, digest_{0};
 };
 

@@ -265,6 +265,23 @@ inline void fill_noise(const exact::NoiseKey& key, std::uint32_t first, std::uin
   exact::fill_noise(key, first, count, out);
 }
 
+inline void fill_pairs(const PairNoiseTask& task) {
+  exact::NoiseKey key = task.key;
+  for (std::int64_t p = 0; p < task.pairs; ++p, ++key.pair) {
+    std::int8_t* out = task.out + p * task.step;
+    exact::fill_noise(key, task.first, task.count, out);
+    for (std::int64_t i = task.count; i < kPad; ++i) out[i] = 0;
+  }
+}
+
+// One weight by its vote; 1 where it changed.
+inline int move_weight(std::int8_t& weight, std::int32_t vote, std::int32_t threshold) {
+  const std::int8_t next = clip32(weight + (vote > threshold) - (vote < -threshold));
+  const bool moved = next != weight;
+  weight = next;
+  return moved;
+}
+
 inline std::size_t vote_scratch_bytes(std::int64_t terms) {
   return static_cast<std::size_t>(terms) * sizeof(std::int16_t);
 }
@@ -284,12 +301,21 @@ inline std::int64_t vote(const VoteTask& task) {
         if (!task.first) sums[i] += kept[k + i];
         if (!task.last) kept[k + i] = sums[i];
         if (!task.last) continue;
-        std::int8_t& weight = task.weights[n * task.cols + k + i];
-        const std::int8_t next = clip32(weight + (sums[i] > task.threshold) - (sums[i] < -task.threshold));
-        moved += next != weight;
-        weight = next;
+        moved += move_weight(task.weights[n * task.cols + k + i], sums[i], task.threshold);
       }
     }
+  }
+  return moved;
+}
+
+inline std::int64_t vote_vector(const VectorVoteTask& task) {
+  std::int64_t moved = 0;
+  for (std::int64_t n = 0; n < task.count; ++n) {
+    std::int32_t vote = task.first ? 0 : task.sums[n];
+    for (std::int64_t p = 0; p < task.pairs; ++p)
+      vote += task.fitness[p] * task.a[p * kPad + n] * task.b[p * kPad + n];
+    task.sums[n] = vote;
+    if (task.last) moved += move_weight(task.weights[n], vote, task.threshold);
   }
   return moved;
 }

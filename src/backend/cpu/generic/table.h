@@ -31,9 +31,11 @@ inline constexpr Kernels kernels(const char* name) {
           attend,
           loss,
           fill_noise,
+          fill_pairs,
           pack_terms,
           vote_scratch_bytes,
           vote,
+          vote_vector,
           digest,
           nullptr};
 }

@@ -126,6 +126,8 @@ CLUTCH_SIMD I narrow16(I a, I b) { return _mm256_packs_epi16(a, b); }
 CLUTCH_SIMD I narrow16_unsigned(I a, I b) { return _mm256_packus_epi16(a, b); }
 CLUTCH_SIMD I narrow32(I a, I b) { return _mm256_packs_epi32(a, b); }
 CLUTCH_SIMD I narrow32_unsigned(I a, I b) { return _mm256_packus_epi32(a, b); }
+// Per 64-bit lane: the low word of a, and above it that of b.
+CLUTCH_SIMD I low_words(I a, I b) { return _mm256_blend_epi32(a, _mm256_slli_epi64(b, 32), 0xAA); }
 CLUTCH_SIMD I swap_middle32(I a) { return _mm256_shuffle_epi32(a, 0xD8); }
 
 CLUTCH_SIMD I load_lanes(const std::int8_t* p, std::ptrdiff_t step) {

@@ -135,6 +135,10 @@ CLUTCH_SIMD I narrow16(I a, I b) { return _mm512_packs_epi16(a, b); }
 CLUTCH_SIMD I narrow16_unsigned(I a, I b) { return _mm512_packus_epi16(a, b); }
 CLUTCH_SIMD I narrow32(I a, I b) { return _mm512_packs_epi32(a, b); }
 CLUTCH_SIMD I narrow32_unsigned(I a, I b) { return _mm512_packus_epi32(a, b); }
+// Per 64-bit lane: the low word of a, and above it that of b.
+CLUTCH_SIMD I low_words(I a, I b) {
+  return _mm512_mask_shuffle_epi32(a, 0xAAAA, b, static_cast<_MM_PERM_ENUM>(0xA0));
+}
 CLUTCH_SIMD I swap_middle32(I a) { return _mm512_shuffle_epi32(a, static_cast<_MM_PERM_ENUM>(0xD8)); }
 
 // Each 16-byte lane from its own place.

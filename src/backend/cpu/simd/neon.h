@@ -149,6 +149,8 @@ CLUTCH_SIMD I narrow32(I a, I b) { return any(vcombine_s16(vqmovn_s32(s32(a)), v
 CLUTCH_SIMD I narrow32_unsigned(I a, I b) {
   return any(vcombine_u16(vqmovun_s32(s32(a)), vqmovun_s32(s32(b))));
 }
+// Per 64-bit lane: the low word of a, and above it that of b.
+CLUTCH_SIMD I low_words(I a, I b) { return any(vtrn1q_u32(u32(a), u32(b))); }
 CLUTCH_SIMD I swap_middle32(I a) {
   return any(
       vcombine_s32(vget_low_s32(vuzp1q_s32(s32(a), s32(a))), vget_low_s32(vuzp2q_s32(s32(a), s32(a)))));

@@ -35,9 +35,11 @@ inline constexpr Kernels simd_kernels(const char* name) {
           attend,
           loss,
           fill_noise,
+          fill_pairs,
           pack_terms,
           vote_scratch_bytes,
           vote,
+          vote_vector,
           digest,
           multiply_registers<Dot, kBlockRows>};
 }
