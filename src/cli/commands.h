@@ -16,6 +16,7 @@ void add_generate(CLI::App& app, int& exit_status);
 void add_eval(CLI::App& app, int& exit_status);
 void add_info(CLI::App& app, int& exit_status);
 void add_replay(CLI::App& app, int& exit_status);  // and pack, audit, diff
+void add_report(CLI::App& app, int& exit_status);
 void add_inspect(CLI::App& app, int& exit_status);
 void add_data(CLI::App& app, int& exit_status);
 void add_bench(CLI::App& app, int& exit_status);

@@ -79,6 +79,7 @@ int run(int argc, char** argv) {
   add_eval(app, exit_status);
   add_info(app, exit_status);
   add_inspect(app, exit_status);
+  add_report(app, exit_status);
   add_replay(app, exit_status);
   add_data(app, exit_status);
   add_bench(app, exit_status);

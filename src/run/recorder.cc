@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "exact/version.h"
 
@@ -149,6 +150,10 @@ Status Recorder::append_metrics(const StepReport& report) {
       report.digest);
   if (report.valid_bits_per_byte)
     line += fmt::format(R"(, "valid_bits_per_byte": {:.5f})", *report.valid_bits_per_byte);
+  if (report.sample) {
+    line += ", \"sample\": " +
+            nlohmann::json(*report.sample).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  }
   if (report.inspection) line += ", \"inspection\": " + to_json_line(*report.inspection);
   line += "}\n";
   const std::string path = metrics_path(run_);

@@ -27,6 +27,7 @@ struct StepReport {
   double moved = 0, tied = 0;                 // shares of the weights, of the pairs
   double seconds = 0;                         // since the run began, over all its parts
   std::uint64_t digest = 0;                   // of the weights after the step
+  std::optional<std::string> sample = {};     // what the model wrote, where it was asked to
   std::optional<Inspection> inspection = {};  // where it was asked for
 };
 

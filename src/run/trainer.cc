@@ -285,10 +285,12 @@ Status Trainer::report_step(StepReport& report, TrainObserver& observer) {
     CLUTCH_RETURN_IF_ERROR(validate(report));
   }
   if (due(config_.inspect_every)) CLUTCH_RETURN_IF_ERROR(inspect(report));
+  if (due(config_.sample_every)) CLUTCH_RETURN_IF_ERROR(write_sample(report));
   report.seconds = seconds_;
   CLUTCH_RETURN_IF_ERROR(recorder_->append_metrics(report));
   observer.on_step(report);
-  return due(config_.sample_every) ? write_sample(observer) : Status();
+  if (report.sample) observer.on_sample(step_, *report.sample);
+  return {};
 }
 
 Status Trainer::validate(StepReport& report) {
@@ -312,7 +314,7 @@ Status Trainer::inspect(StepReport& report) {
   return {};
 }
 
-Status Trainer::write_sample(TrainObserver& observer) {
+Status Trainer::write_sample(StepReport& report) {
   auto generator = Generator::create(*backend_, program_);
   if (!generator.ok()) return generator.status();
   const Token start = kDocumentSeparator;
@@ -324,7 +326,7 @@ Status Trainer::write_sample(TrainObserver& observer) {
     if (token.value() == kDocumentSeparator) break;
     text += render_token(token.value(), program_.vocab);
   }
-  observer.on_sample(step_, text);
+  report.sample = std::move(text);
   return {};
 }
 

@@ -73,7 +73,7 @@ class Trainer {
   Status report_step(StepReport& report, TrainObserver& observer);
   Status inspect(StepReport& report);
   Status validate(StepReport& report);
-  Status write_sample(TrainObserver& observer);
+  Status write_sample(StepReport& report);
   Status save();
   bool due(std::int64_t every) const { return every > 0 && step_ % static_cast<std::uint64_t>(every) == 0; }
 

@@ -13,6 +13,7 @@ COMMANDS = {
     ],
     ("eval",): ["-m", "--model", "--data", "--streams", "-t", "--threads", "--backend"],
     ("info",): ["-m", "--model", "--ops"],
+    ("report",): ["run", "-o", "--out"],
     ("inspect",): ["model", "--data", "--tokens", "--backend", "--json"],
     ("data",): ["make", "entropy"],
     ("data", "make"): ["stories", "count"],

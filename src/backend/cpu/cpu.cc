@@ -98,12 +98,14 @@ class CpuBackend : public Backend {
   }
 
  private:
-  // Equal chunks whose slots fit kTileBytes.
+  // Equal chunks whose slots about fit kTileBytes; of a multiple of four tokens where there are as many,
+  // since norms and sums of rows go by four.
   TileShape tile_shape(std::uint32_t members, std::uint32_t length) const {
     const std::int64_t fit = kTileBytes / (model_->schedule.row_bytes * members);
-    const auto most = static_cast<std::uint32_t>(std::clamp<std::int64_t>(fit, 1, length));
-    const std::uint32_t chunks = (length + most - 1) / most;
-    return {members, (length + chunks - 1) / chunks};
+    const auto fours = [](std::int64_t tokens) { return tokens < 3 ? tokens : (tokens + 2) / 4 * 4; };
+    const auto most = static_cast<std::uint32_t>(std::clamp<std::int64_t>(fours(fit), 1, length));
+    const std::uint32_t chunks = (length + most - 1) / most, equal = (length + chunks - 1) / chunks;
+    return {members, std::min(length, equal < 3 ? equal : (equal + 3) / 4 * 4)};
   }
 
   // Evaluators, one per thread, that fit the shape; kept from call to call.

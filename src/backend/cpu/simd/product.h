@@ -103,23 +103,31 @@ void run_stretch(const MatmulTask& task, const Finish& finish, Block b, std::int
   }
 }
 
-// Before a stretch's rows meet their first panel, which then finds them in the first-level cache.
+// Rows are made ready just before they meet their first panel, which then finds them in the first-level
+// cache: as many stretches at a time as fill a part of it.
+constexpr std::int64_t kReadyBytes = 12 << 10;
+
 template <Perturb P>
-void prepare_stretch(const MatmulTask& task, const Stretch& stretch, const RowFacts& facts,
-                     Dot::X* prepared) {
-  sum_rows(task, stretch, facts);
-  finish_rows(task, P, stretch.rows, facts);
-  if constexpr (kPrepares) {
-    for (std::int64_t r = 0; r < stretch.rows; ++r) {
-      Dot::prepare(stretch.x + r * stretch.x_step, task.k, prepared + r * task.k);
+void make_ready(const MatmulTask& task, const Stretches& stretches, std::int64_t begin, std::int64_t end,
+                const Scratch& scratch) {
+  for (std::int64_t s = begin; s < end; ++s) {
+    const Stretch stretch = stretches.at(task, s);
+    sum_rows(task, stretch, scratch.facts.from(s * stretch.rows));
+    if constexpr (kPrepares) {
+      for (std::int64_t r = 0; r < stretch.rows; ++r) {
+        Dot::prepare(stretch.x + r * stretch.x_step, task.k,
+                     scratch.prepared + (s * stretch.rows + r) * task.k);
+      }
     }
   }
+  finish_rows(task, P, (end - begin) * stretches.rows, scratch.facts.from(begin * stretches.rows));
 }
 
 template <Perturb P>
 void run_panels(const MatmulTask& task, const Scratch& scratch) {
   const Finish finish(task);
   const Stretches stretches(task);
+  const std::int64_t at_a_time = 1 + kReadyBytes / (stretches.rows * task.k);
   for (std::int64_t column = 0; column < task.n; column += kColumns) {
     const auto panel = static_cast<std::size_t>(column / kColumns) * panel_bytes(task.k);
     const bool last = column + kColumns == task.n;
@@ -132,7 +140,10 @@ void run_panels(const MatmulTask& task, const Scratch& scratch) {
       const Stretch stretch = stretches.at(task, s);
       const RowFacts facts = scratch.facts.from(s * stretch.rows);
       Dot::X* prepared = scratch.prepared + (kPrepares ? s * stretch.rows * task.k : 0);
-      if (column == 0) prepare_stretch<P>(task, stretch, facts, prepared);
+      if (column == 0 && s % at_a_time == 0) {
+        const std::int64_t end = s + at_a_time;
+        make_ready<P>(task, stretches, s, end < stretches.count ? end : stretches.count, scratch);
+      }
       Block b{.panel = static_cast<const std::byte*>(task.packed) + panel,
               .x = rows_as(prepared, stretch.x),
               .x_step = kPrepares ? task.k : stretch.x_step,

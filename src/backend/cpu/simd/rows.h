@@ -105,7 +105,7 @@ inline void relu(const RowTask& task) {
 // fields are twice the same 16 bits: broadcasting 32 bits from memory is free, 16 are not.
 struct Means {
   struct Entry {
-    std::uint32_t multiplier, rest, limit, negative_limit;  // limit: 128·mean
+    std::uint32_t multiplier, rest, limit;  // limit: 128·mean
   };
   Entry of[128] = {};
   static constexpr std::uint32_t twice(int x) { return (static_cast<std::uint32_t>(x) & 0xFFFF) * 0x10001u; }
@@ -116,7 +116,7 @@ struct Means {
       const int bits = 10 + 2 * e < 15 ? 15 : 10 + 2 * e;
       const bool power = (1 << e) == mean;
       of[mean] = {twice(power ? 1 << 15 : (1 << bits) / mean + 1), twice(power ? e : bits - 15),
-                  twice(128 * mean), twice(-128 * mean)};
+                  twice(128 * mean)};
     }
   }
 };
@@ -138,21 +138,17 @@ struct WidthDivision {
 // The lanes v of a row divided by its mean, not yet clipped.
 struct MeanDivision {
   explicit MeanDivision(const Means::Entry& e)
-      : limit(twice(e.limit)),
-        negative_limit(twice(e.negative_limit)),
-        multiplier(twice(e.multiplier)),
-        rest(count16_pair(e.rest)) {}
-  I limit, negative_limit, multiplier;
+      : limit(twice(e.limit)), multiplier(twice(e.multiplier)), rest(count16_pair(e.rest)) {}
+  I limit, multiplier;
   Shift16 rest;
 
   CLUTCH_SIMD static I twice(std::uint32_t pair) { return set32(static_cast<std::int32_t>(pair)); }
   CLUTCH_SIMD I quotient(I u) const {
     return shift_right16(mul16_high_unsigned(add16(u, u), multiplier), rest);
   }
-  CLUTCH_SIMD I floored(I v) const {
-    const I within = max16(min16(v, limit), negative_limit);
-    return sub16(quotient(add16(within, limit)), set16(128));
-  }
+  // floor(v / mean) + 128 for v >= -limit, 0 below. Above the limit, where 2·u still fits as |v| <= 127²,
+  // it does not fall below 256, to be saturated as an unsigned byte.
+  CLUTCH_SIMD I floored(I v) const { return quotient(max16(add16(v, limit), zero())); }
   CLUTCH_SIMD I truncated(I v) const { return copy_sign16(quotient(min16(abs16(v), limit)), v); }
 };
 
@@ -166,7 +162,8 @@ CLUTCH_SIMD void norm_row(const std::int8_t* x, const std::int8_t* gain, std::in
     const I low = mul16_high(low8(zero(), xs), low8(zero(), ws)),
             high = mul16_high(high8(zero(), xs), high8(zero(), ws));
     if constexpr (kRounding == exact::Rounding::kFloor) {
-      store(out + i, clip8(narrow16(division.floored(low), division.floored(high))));
+      const I quotients = narrow16_unsigned(division.floored(low), division.floored(high));
+      store(out + i, bit_xor(max8_unsigned(quotients, set8(1)), set8(-128)));
     } else {
       store(out + i, clip8(narrow16(division.truncated(low), division.truncated(high))));
     }
