@@ -37,6 +37,23 @@ def two_sided_tail(z):
     return 1 - 2 / pi().sqrt() * total
 
 
+def gelu(x):
+    """x * P(N(0,1) < x)."""
+    tail = two_sided_tail(abs(x)) / 2
+    return x * (1 - tail if x > 0 else tail)
+
+
+def turn(i):
+    """Cosine and sine of a token's turn of pair i, with 62 fractional bits, by their power series."""
+    x = (-(Decimal(10000).ln()) * i / 32).exp()
+    parts, term, k = [Decimal(0), Decimal(0)], Decimal(1), 0
+    while abs(term) > Decimal(10) ** -55:
+        parts[k % 2] += term if k % 4 < 2 else -term
+        k += 1
+        term *= x / k
+    return [nearest(Decimal(2) ** 62 * part) for part in parts]
+
+
 def emit(comment, declaration, values):
     print(f"// {comment}")
     print(f"{declaration} = {{")
@@ -58,3 +75,9 @@ if __name__ == "__main__":
          [nearest(Decimal(2) ** 24 * (1 + Decimal(i) / 256).ln() / LN2) for i in range(257)])
     emit("round(2^32 * P(|N(0,1)| > i/64))", "inline constexpr std::uint64_t kTwoSidedTailTable[321]",
          [nearest(Decimal(2) ** 32 * two_sided_tail(Decimal(i) / 64)) for i in range(321)])
+    emit("round(2^18 * exp(-i/6))", "inline constexpr std::uint32_t kSoftmaxTable[256]",
+         [nearest(Decimal(2) ** 18 * (Decimal(-i) / 6).exp()) for i in range(256)])
+    emit("round(x * P(N(0,1) < x/16)), x = -127..127", "inline constexpr std::int8_t kGeluTable[255]",
+         [nearest(gelu(Decimal(x) / 16) * 16) for x in range(-127, 128)])
+    emit("round(2^62 * cos(10000^(-i/32))), round(2^62 * sin(10000^(-i/32)))",
+         "inline constexpr std::int64_t kTurnTable[32][2]", [f"{{{c}, {s}}}" for c, s in map(turn, range(32))])

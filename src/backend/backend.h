@@ -38,7 +38,8 @@ struct EvaluateRequest {
   std::uint32_t length = 0;                  // T, tokens to predict per member
   std::span<const std::uint16_t> text;       // [streams][length + 1]: inputs, and one more as the last target
   std::span<const std::uint32_t> stream_of;  // [members]
-  States* states = nullptr;                  // of as many members; read and replaced
+  States* states = nullptr;  // of as many members; read and replaced. Null: all begin from zeros, and what
+                             // they end with is dropped
 
   std::uint32_t members() const { return static_cast<std::uint32_t>(stream_of.size()); }
 };

@@ -96,6 +96,7 @@ class Trainee {
 
   Status start(const Program& program, const NoiseShape& noise) {
     CLUTCH_RETURN_IF_ERROR(backend_.load(program, noise, initial_weights(program, 1)));
+    if (program.window > 0) return {};  // every step begins with empty caches
     auto states = backend_.new_states(members_);
     if (!states.ok()) return states.status();
     states_ = std::move(states).value();
@@ -243,11 +244,13 @@ Result<std::vector<Phase>> time_phases(const std::string& backend_name, const Pr
   const std::chrono::duration<double, std::nano> wall = std::chrono::steady_clock::now() - start;
   const PhaseTimes t = read_times();
   const double all = wall.count() * threads;
-  const double known = t.products + t.elementwise + t.norm + t.loss + t.noise + t.votes + t.rest;
+  const double known =
+      t.products + t.elementwise + t.norm + t.attention + t.loss + t.noise + t.votes + t.rest;
   return std::vector<Phase>{{"products", std::min(plain_products, t.products) / all},
                             {"perturbation", std::max(0.0, t.products - plain_products) / all},
                             {"element-wise", t.elementwise / all},
                             {"norm", t.norm / all},
+                            {"attention", t.attention / all},
                             {"loss", t.loss / all},
                             {"noise", t.noise / all},
                             {"votes", t.votes / all},
@@ -258,7 +261,9 @@ Result<std::vector<Phase>> time_phases(const std::string& backend_name, const Pr
 }  // namespace
 
 std::string Case::name() const {
-  return fmt::format("D={} L={} T={} population {}", model.dim, model.layers, tokens, population);
+  return fmt::format("{}D={} L={} T={} population {}",
+                     model.arch == ModelConfig().arch ? "" : model.arch + " ", model.dim, model.layers,
+                     tokens, population);
 }
 
 Spread spread_of(std::vector<double> values) {

@@ -7,7 +7,7 @@
 namespace clutch::bench {
 namespace {
 
-enum Kind { kProducts, kElementwise, kNorm, kLoss, kNoise, kVotes, kRest, kKinds };
+enum Kind { kProducts, kElementwise, kNorm, kAttention, kLoss, kNoise, kVotes, kRest, kKinds };
 
 // Kernels are plain functions, so what they time is global.
 const cpu::Kernels* inner = nullptr;
@@ -59,8 +59,14 @@ const cpu::Kernels& timed_kernels(const cpu::Kernels& kernels) {
   wrap<&cpu::Kernels::gate, kElementwise>();
   wrap<&cpu::Kernels::mix, kElementwise>();
   wrap<&cpu::Kernels::relu, kElementwise>();
+  wrap<&cpu::Kernels::bias, kElementwise>();
+  wrap<&cpu::Kernels::gelu, kElementwise>();
+  wrap<&cpu::Kernels::rescale, kElementwise>();
+  wrap<&cpu::Kernels::add_rescale, kElementwise>();
+  wrap<&cpu::Kernels::rotate, kElementwise>();
   wrap<&cpu::Kernels::embed, kElementwise>();
   wrap<&cpu::Kernels::norm, kNorm>();
+  wrap<&cpu::Kernels::attend, kAttention>();
   wrap<&cpu::Kernels::loss, kLoss>();
   wrap<&cpu::Kernels::fill_noise, kNoise>();
   wrap<&cpu::Kernels::fill_pairs, kNoise>();
@@ -74,7 +80,8 @@ const cpu::Kernels& timed_kernels(const cpu::Kernels& kernels) {
 
 PhaseTimes read_times() {
   const auto of = [](Kind kind) { return static_cast<double>(nanoseconds[kind].load()); };
-  return {of(kProducts), of(kElementwise), of(kNorm), of(kLoss), of(kNoise), of(kVotes), of(kRest)};
+  return {of(kProducts), of(kElementwise), of(kNorm),  of(kAttention),
+          of(kLoss),     of(kNoise),       of(kVotes), of(kRest)};
 }
 
 void reset_times() {

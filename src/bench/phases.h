@@ -13,7 +13,7 @@ const cpu::Kernels& timed_kernels(const cpu::Kernels& kernels);
 
 // Nanoseconds since the last reset, summed over threads, by phase.
 struct PhaseTimes {
-  double products = 0, elementwise = 0, norm = 0, loss = 0, noise = 0, votes = 0, rest = 0;
+  double products = 0, elementwise = 0, norm = 0, attention = 0, loss = 0, noise = 0, votes = 0, rest = 0;
 };
 PhaseTimes read_times();
 void reset_times();

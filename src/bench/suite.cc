@@ -8,6 +8,14 @@
 namespace clutch::bench {
 namespace {
 
+Case transformer(std::int64_t dim, std::int64_t layers, std::uint32_t tokens, std::uint32_t population) {
+  Case what;
+  what.model = {.arch = "transformer", .dim = dim, .layers = layers, .window = tokens};
+  what.tokens = tokens;
+  what.population = population;
+  return what;
+}
+
 Case egg(std::int64_t dim, std::int64_t layers, std::uint32_t tokens, std::uint32_t population) {
   Case what;
   what.model.dim = dim;
@@ -100,6 +108,7 @@ std::vector<SuiteRow> run_suite(const Options& options, void (*progress)(const s
   suite.step_of_peak(best, egg(256, 6, 100, 1024), 0.85);
   suite.step_of_peak(best, egg(128, 2, 100, 1024), 0.70);
   suite.step_of_peak(best, egg(64, 1, 100, 1024), 0.50);
+  suite.step_of_peak(best, transformer(256, 4, 64, 1024), 0.75);
   suite.small_over_large(best, small, large, 0.95);
   suite.step_of_inference(best, small, 0.95);
   suite.step_of_peak("cpu:avxvnni", small, 0.80);

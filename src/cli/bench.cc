@@ -111,6 +111,7 @@ std::string suite_table(const std::vector<SuiteRow>& rows) {
 
 Status run(Options& options) {
   options.how.verify = !options.no_verify;
+  if (has_window(options.what.model.arch)) options.what.model.window = options.what.tokens;
   if (options.suite) {
     const auto rows = bench::run_suite(options.how, [](const std::string& what) { say(what + "\n"); });
     CLUTCH_RETURN_IF_ERROR(write_stdout(suite_table(rows)));
@@ -139,6 +140,9 @@ void add_bench(CLI::App& app, int& exit_status) {
   command->add_option("--backend", options->how.backend, "What to measure")->capture_default_str();
   command->add_option("-t,--threads", options->how.threads, "Threads")
       ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  command
+      ->add_option("--arch", options->what.model.arch, "Architecture; its window is --tokens, if it has one")
       ->capture_default_str();
   command->add_option("--dim", options->what.model.dim, "Width D")->capture_default_str();
   command->add_option("--layers", options->what.model.layers, "Layers L")->capture_default_str();

@@ -29,6 +29,12 @@ constexpr std::int64_t divide(std::int64_t x, std::int64_t divisor, Rounding rou
   return rounding == Rounding::kFloor ? divide_floor(x, divisor) : divide_truncate(x, divisor);
 }
 
+// x scaled so that `largest` becomes 127: 127·x / largest rounded to the nearest integer, halves up; 0 where
+// largest is 0. |x| <= largest < 2^54.
+constexpr std::int8_t rescale(std::int64_t x, std::int64_t largest) {
+  return largest == 0 ? 0 : static_cast<std::int8_t>(divide_floor(2 * kClip * x + largest, 2 * largest));
+}
+
 // x / 2^shift rounded toward minus infinity; 0 <= shift < 63. C++20 defines >> of a negative value so.
 constexpr std::int64_t shift_floor(std::int64_t x, int shift) { return x >> shift; }
 

@@ -2,15 +2,17 @@
 // writes its formulas out.
 #pragma once
 
-#include <string>
+#include <optional>
 
 #include "models/model.h"
 
 namespace clutch {
 
+Status check_egg(const ModelConfig& config);
 Program build_egg(const ModelConfig& config);
 
-// Recognises nano-egg's tensor names; metadata "activation" of the file, if there, is taken over.
-Result<ModelConfig> infer_egg(const SafetensorsFile& file, const std::string& file_name);
+// Recognises nano-egg's tensor names; metadata "dialect" and "activation" of the file, if there, are taken
+// over.
+std::optional<ModelConfig> infer_egg(const SafetensorsFile& file);
 
 }  // namespace clutch

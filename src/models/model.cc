@@ -9,24 +9,12 @@
 #include "exact/loss.h"
 #include "exact/version.h"
 #include "models/egg.h"
+#include "models/transformer.h"
 
 namespace clutch {
 namespace {
 
 constexpr std::int64_t kMaxDim = 1 << 16, kMaxLayers = 1024;
-
-Status check_range(const char* flag, std::int64_t value, std::int64_t low, std::int64_t high) {
-  if (value >= low && value <= high) return {};
-  return fail(flag, fmt::format("{} is outside {}..{}", value, low, high), "choose a size in that range");
-}
-
-Status check_choice(const char* flag, const std::string& value, std::initializer_list<const char*> choices) {
-  for (const char* choice : choices) {
-    if (value == choice) return {};
-  }
-  return fail(flag, fmt::format("'{}' is unknown", value),
-              fmt::format("choose from: {}", fmt::join(choices, ", ")));
-}
 
 Result<const Architecture*> find_architecture(const std::string& name) {
   std::vector<std::string> names;
@@ -36,14 +24,6 @@ Result<const Architecture*> find_architecture(const std::string& name) {
   }
   return fail("--arch", fmt::format("'{}' is unknown", name),
               fmt::format("choose from: {}", fmt::join(names, ", ")));
-}
-
-// A number in metadata; nothing where it is not a plain decimal integer.
-std::optional<std::int64_t> parse_integer(const std::string& text) {
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
 }
 
 // The config our own files carry.
@@ -67,15 +47,22 @@ Result<ModelConfig> config_from_metadata(const std::map<std::string, std::string
     return fail(file_name, "its metadata lack one of arch, dim, layers, vocab, dialect, activation",
                 "use a checkpoint as clutch wrote it");
   }
+  if (!has_window(config.arch)) return config;
+  if (!number("window", config.window)) {
+    return fail(file_name, "its metadata lack window", "use a checkpoint as clutch wrote it");
+  }
   return config;
 }
 
 Result<ModelConfig> infer(const SafetensorsFile& file, const std::string& file_name) {
+  std::vector<std::string> missing;
   for (const Architecture& architecture : architectures()) {
-    auto config = architecture.infer(file, file_name);
-    if (config.ok() || architectures().size() == 1) return config;
+    if (auto config = architecture.infer(file)) return *config;
+    missing.push_back(architecture.recognised_by);
   }
-  return fail(file_name, "no architecture recognises its tensors", "`clutch info` lists the architectures");
+  return fail(
+      file_name, fmt::format("holds no tensors {}", fmt::join(missing, ", nor ")),
+      "docs/FORMATS.md lists each architecture's tensors; tools/nano_egg_to_safetensors.py writes egg's");
 }
 
 std::vector<std::int64_t> file_shape(const TensorSpec& tensor, std::int64_t layers) {
@@ -122,9 +109,33 @@ Status check_version(const std::map<std::string, std::string>& metadata, const s
 
 const std::vector<Architecture>& architectures() {
   static const std::vector<Architecture> list = {
-      {"egg", "minGRU-like recurrent network of EGGROLL (arXiv 2511.16652)", build_egg, infer_egg},
+      {"egg", "minGRU-like recurrent network of EGGROLL (arXiv 2511.16652)", false,
+       "'emb' [V][D] and 'blocks.ln1.weight' [L][D]", check_egg, build_egg, infer_egg},
+      {"transformer", "int8 transformer with rotary positions and a key/value cache", true,
+       "'embed.weight' [V][D] and 'blocks.att.Wq' [L][D][D]", check_transformer, build_transformer,
+       infer_transformer},
   };
   return list;
+}
+
+bool has_window(const std::string& arch) {
+  const auto& list = architectures();
+  return std::any_of(list.begin(), list.end(),
+                     [&](const Architecture& one) { return one.name == arch && one.windowed; });
+}
+
+Status check_choice(const char* flag, const std::string& value, std::initializer_list<const char*> choices) {
+  for (const char* choice : choices) {
+    if (value == choice) return {};
+  }
+  return fail(flag, fmt::format("'{}' is unknown", value),
+              fmt::format("choose from: {}", fmt::join(choices, ", ")));
+}
+
+Status check_range(const char* flag, std::int64_t value, std::int64_t low, std::int64_t high,
+                   const char* hint) {
+  if (value >= low && value <= high) return {};
+  return fail(flag, fmt::format("{} is outside {}..{}", value, low, high), hint);
 }
 
 Result<Program> build_program(const ModelConfig& config, const NoiseShape& noise) {
@@ -133,22 +144,38 @@ Result<Program> build_program(const ModelConfig& config, const NoiseShape& noise
   CLUTCH_RETURN_IF_ERROR(check_range("--dim", config.dim, 1, kMaxDim));
   CLUTCH_RETURN_IF_ERROR(check_range("--layers", config.layers, 1, kMaxLayers));
   CLUTCH_RETURN_IF_ERROR(check_range("--vocab", config.vocab, 2, exact::kMaxVocab));
-  CLUTCH_RETURN_IF_ERROR(check_choice("--dialect", config.dialect, {"nano-egg", "egg.c"}));
-  CLUTCH_RETURN_IF_ERROR(check_choice("--activation", config.activation, {"none", "relu"}));
+  CLUTCH_RETURN_IF_ERROR(architecture.value()->check(config));
   Program program = architecture.value()->build(config);
   auto bounds = verify(program, noise);
   if (!bounds.ok()) return bounds.status();
   return program;
 }
 
+std::optional<std::int64_t> parse_integer(const std::string& text) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+const Tensor* find_tensor(const SafetensorsFile& file, const char* name, std::size_t dimensions) {
+  const auto found = std::find_if(file.tensors.begin(), file.tensors.end(), [&](const Tensor& tensor) {
+    return tensor.name == name && tensor.shape.size() == dimensions;
+  });
+  return found == file.tensors.end() ? nullptr : &*found;
+}
+
 std::map<std::string, std::string> to_metadata(const ModelConfig& config) {
-  return {{"arch", config.arch},
-          {"dim", std::to_string(config.dim)},
-          {"layers", std::to_string(config.layers)},
-          {"vocab", std::to_string(config.vocab)},
-          {"dialect", config.dialect},
-          {"activation", config.activation},
-          {"semantic_version", std::to_string(exact::kSemanticVersion)}};
+  std::map<std::string, std::string> metadata = {
+      {"arch", config.arch},
+      {"dim", std::to_string(config.dim)},
+      {"layers", std::to_string(config.layers)},
+      {"vocab", std::to_string(config.vocab)},
+      {"dialect", config.dialect},
+      {"activation", config.activation},
+      {"semantic_version", std::to_string(exact::kSemanticVersion)}};
+  if (has_window(config.arch)) metadata["window"] = std::to_string(config.window);
+  return metadata;
 }
 
 std::vector<Tensor> to_tensors(const Program& program, const Weights& weights) {

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,23 +22,36 @@ struct ModelConfig {
   std::int64_t dim = 64;     // D, the width of the residual stream
   std::int64_t layers = 1;   // L
   std::int64_t vocab = 256;  // V
-  // Whose arithmetic: "nano-egg" (norm divides rounding down, products are divided by 16·floor(sqrt K)) or
-  // "egg.c" (norm truncates, products are shifted by 8, and by 9 for the 4D→D product).
+  // Whose arithmetic, for egg: "nano-egg" (norm divides rounding down, products are divided by 16·floor(sqrt
+  // K)) or "egg.c" (norm truncates, products are shifted by 8, and by 9 for the 4D→D product).
   std::string dialect = "nano-egg";
-  // Between the two MLP products: "none" or "relu".
+  // Between the two MLP products, for egg: "none" or "relu".
   std::string activation = "none";
+  std::int64_t window = 0;  // W, the positions an architecture with a cache can look back at; else 0
 };
 
 struct Architecture {
   const char* name;
   const char* summary;
+  bool windowed;                         // has a window
+  const char* recognised_by;             // the tensors that infer() looks for, for messages
+  Status (*check)(const ModelConfig&);   // its own sizes and choices; fails naming the flag
   Program (*build)(const ModelConfig&);  // of a checked config
-  // The config of a file that carries none, from its tensors' names and shapes; or a failure.
-  Result<ModelConfig> (*infer)(const SafetensorsFile&, const std::string& file_name);
+  // The config of a file that carries none, from its tensors' names and shapes; nothing where they are not
+  // its own.
+  std::optional<ModelConfig> (*infer)(const SafetensorsFile&);
 };
 
 // All architectures.
 const std::vector<Architecture>& architectures();
+
+// Whether an architecture of this name has a window.
+bool has_window(const std::string& arch);
+
+// Failures naming `flag` unless the value is one of the choices, or is in the range.
+Status check_choice(const char* flag, const std::string& value, std::initializer_list<const char*> choices);
+Status check_range(const char* flag, std::int64_t value, std::int64_t low, std::int64_t high,
+                   const char* hint = "choose a size in that range");
 
 // The program of a config; fails on an unknown name, an impossible size, or (via verify()) a program that
 // could overflow.
@@ -48,7 +63,14 @@ struct Model {
   Weights weights;
 };
 
-// Config <-> string map with the keys arch, dim, layers, vocab, dialect, activation.
+// A number in metadata; nothing where it is not a plain decimal integer.
+std::optional<std::int64_t> parse_integer(const std::string& text);
+
+// The tensor of a file by its name, where it is there with so many dimensions; else null.
+const Tensor* find_tensor(const SafetensorsFile& file, const char* name, std::size_t dimensions);
+
+// Config -> string map with the keys arch, dim, layers, vocab, dialect, activation, and window where there is
+// one.
 std::map<std::string, std::string> to_metadata(const ModelConfig& config);
 
 // A model as tensors for a file: layers of one name stacked [L]…, vectors [N], matrices [N][K].

@@ -4,9 +4,10 @@
 
 namespace clutch {
 
-Builder::Builder(std::string name, std::int64_t vocab) {
+Builder::Builder(std::string name, std::int64_t vocab, std::int64_t window) {
   program_.name = std::move(name);
   program_.vocab = vocab;
+  program_.window = window;
 }
 
 int Builder::matrix(std::string name, int layer, std::int64_t rows, std::int64_t cols) {
@@ -71,6 +72,30 @@ int Builder::mix(std::string name, int x, int y, int z) {
 
 int Builder::relu(std::string name, int x) {
   return emit(std::move(name), width(x), {.op = Op::relu, .in = {x, kNothing, kNothing}});
+}
+
+int Builder::bias(std::string name, int x, int bias) {
+  return emit(std::move(name), width(x), {.op = Op::bias, .in = {x, kNothing, kNothing}, .tensor = bias});
+}
+
+int Builder::gelu(std::string name, int x) {
+  return emit(std::move(name), width(x), {.op = Op::gelu, .in = {x, kNothing, kNothing}});
+}
+
+int Builder::rescale(std::string name, int x) {
+  return emit(std::move(name), width(x), {.op = Op::rescale, .in = {x, kNothing, kNothing}});
+}
+
+int Builder::add_rescale(std::string name, int x, int y) {
+  return emit(std::move(name), width(x), {.op = Op::add_rescale, .in = {x, y, kNothing}});
+}
+
+int Builder::rotate(std::string name, int x) {
+  return emit(std::move(name), width(x), {.op = Op::rotate, .in = {x, kNothing, kNothing}});
+}
+
+int Builder::attend(std::string name, int query, int key, int value) {
+  return emit(std::move(name), width(query), {.op = Op::attend, .in = {query, key, value}});
 }
 
 Program Builder::finish(int output) {

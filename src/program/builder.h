@@ -10,7 +10,8 @@ namespace clutch {
 
 class Builder {
  public:
-  Builder(std::string name, std::int64_t vocab);
+  // `window` is the number of positions, for programs that have any.
+  Builder(std::string name, std::int64_t vocab, std::int64_t window = 0);
 
   // Tensors, by index. `layer` stacks tensors of one name in files.
   int matrix(std::string name, int layer, std::int64_t rows, std::int64_t cols);  // starts as noise
@@ -29,6 +30,12 @@ class Builder {
   int gate(std::string name, int x, int y);
   int mix(std::string name, int x, int y, int z);
   int relu(std::string name, int x);
+  int bias(std::string name, int x, int bias);
+  int gelu(std::string name, int x);
+  int rescale(std::string name, int x);
+  int add_rescale(std::string name, int x, int y);
+  int rotate(std::string name, int x);
+  int attend(std::string name, int query, int key, int value);
 
   Program finish(int output);
 

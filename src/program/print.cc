@@ -20,8 +20,9 @@ std::string print_instruction(const Program& program, int index) {
   if (instruction.tensor >= 0 && instruction.tensor < static_cast<int>(program.tensors.size())) {
     line += " " + program.tensors[instruction.tensor].label();
   }
-  if (op.has_divisor) line += fmt::format(" // {}", instruction.divisor);
-  if (op.has_rounding) line += instruction.rounding == exact::Rounding::kFloor ? " floor" : " truncate";
+  if (op.attribute == Attribute::kDivisor) line += fmt::format(" // {}", instruction.divisor);
+  if (op.attribute == Attribute::kRounding)
+    line += instruction.rounding == exact::Rounding::kFloor ? " floor" : " truncate";
   return line;
 }
 
@@ -36,6 +37,7 @@ std::string print_program(const Program& program) {
   for (const State& state : program.states) {
     text += fmt::format("state {} becomes %{}\n", slot_name(program, state.read), state.write);
   }
+  if (program.window > 0) text += fmt::format("window of {} positions\n", program.window);
   for (int i = 0; i < static_cast<int>(program.instructions.size()); ++i) {
     text += print_instruction(program, i) + "\n";
   }
@@ -54,10 +56,11 @@ std::string ops_markdown() {
     const char* tensor = op.tensor == TensorKind::kMatrix   ? "matrix"
                          : op.tensor == TensorKind::kVector ? "vector"
                                                             : "";
-    text += fmt::format("| `{}` | {} | {} | {} | `{}` |\n", op.name, op.slots_read, tensor,
-                        op.has_divisor    ? "divisor"
-                        : op.has_rounding ? "rounding"
-                                          : "",
+    const char* attribute = op.attribute == Attribute::kDivisor    ? "divisor"
+                            : op.attribute == Attribute::kRounding ? "rounding"
+                            : op.attribute == Attribute::kPosition ? "position"
+                                                                   : "";
+    text += fmt::format("| `{}` | {} | {} | {} | `{}` |\n", op.name, op.slots_read, tensor, attribute,
                         op.formula);
   }
   return text;

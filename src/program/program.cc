@@ -21,7 +21,11 @@ std::int64_t Program::parameters() const {
 std::int64_t Program::state_width() const {
   std::int64_t width = 0;
   for (const State& state : states) width += slots[state.read].width;
-  return width;
+  if (window == 0) return width;
+  for (const Instruction& instruction : instructions) {
+    if (instruction.op == Op::attend) width += 2 * window * slots[instruction.dst].width;
+  }
+  return width + kCountWidth;
 }
 
 std::int64_t Program::multiplies() const {

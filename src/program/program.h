@@ -45,6 +45,27 @@ struct State {
   int read = -1, write = -1;  // slots
 };
 
+// A program with a window W counts positions: a token's is 0 at the start, where the input token is 0, and
+// after a token at position W - 1; else one more than the last token's. Each attend has a cache of keys and
+// one of values: its slots' rows at the positions of the window so far. A member's states are those of
+// `states`, then, with a window, the count c of positions in use as c mod 128 and c div 128, then per attend
+// its keys [W][width] and its values [W][width], in which a row lasts until its position comes again.
+constexpr std::int64_t kCountWidth = 2;
+
+// A count as it is stored; one outside 0..window, which no run writes, stands for 0.
+constexpr std::int64_t read_count(const std::int8_t* count, std::int64_t window) {
+  const std::int64_t c = count[0] + 128 * count[1];
+  return c < 0 || c > window ? 0 : c;
+}
+constexpr void write_count(std::int64_t c, std::int8_t* count) {
+  count[0] = static_cast<std::int8_t>(c & 127);
+  count[1] = static_cast<std::int8_t>(exact::shift_floor(c, 7));
+}
+// The position of the next token, where c positions are in use.
+constexpr std::int64_t next_position(std::int64_t c, std::uint16_t token, std::int64_t window) {
+  return token == 0 || c == window ? 0 : c;
+}
+
 constexpr int kNothing = -1;
 
 struct Instruction {
@@ -62,11 +83,12 @@ struct Program {
   std::vector<TensorSpec> tensors;
   std::vector<Slot> slots;
   std::vector<State> states;
+  std::int64_t window = 0;                // W, 1 .. exact::kMaxWindow where an op needs positions; else 0
   std::vector<Instruction> instructions;  // in an order in which every slot is written before it is read
   int output = kNothing;                  // slot of the logits [vocab]
 
   std::int64_t parameters() const;   // elements of all tensors
-  std::int64_t state_width() const;  // elements of all states of one member
+  std::int64_t state_width() const;  // elements of all states of one member, caches included
   std::int64_t multiplies() const;   // multiply-accumulates of matrix products, per member and token
 };
 

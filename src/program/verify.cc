@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "exact/attention.h"
 #include "exact/loss.h"
 #include "exact/noise.h"
 #include "program/print.h"
@@ -54,6 +55,10 @@ class Verifier {
     if (program_.vocab < 2 || program_.vocab > exact::kMaxVocab) {
       return fail("--vocab", fmt::format("{} is outside 2..{}", program_.vocab, exact::kMaxVocab),
                   "bytes have a vocabulary of 256");
+    }
+    if (program_.window < 0 || program_.window > exact::kMaxWindow) {
+      return fail("--window", fmt::format("{} is outside 0..{}", program_.window, exact::kMaxWindow),
+                  "the table of rotary positions ends there; use a shorter window");
     }
     return {};
   }
@@ -144,6 +149,14 @@ class Verifier {
         return fail(where_, "the vector differs in width", "make it as wide as the slot");
       }
     }
+    if (info(instruction.op).attribute == Attribute::kPosition) {
+      if (program_.window < 1)
+        return fail(where_, "needs a window of positions", "give the program one (--window)");
+      if (out % exact::kHeadWidth != 0) {
+        return fail(where_, fmt::format("width {} is no multiple of a head's {}", out, exact::kHeadWidth),
+                    "choose such a width (--dim)");
+      }
+    }
     if (instruction.divisor < 1 || instruction.divisor > (1 << 20)) {
       return fail(where_, fmt::format("divisor {} is outside 1..2^20", instruction.divisor),
                   "see docs/OPS.md");
@@ -184,11 +197,36 @@ class Verifier {
         bounds.accumulator = 4 * kC * kC;
         break;
       case Op::relu:
+      case Op::gelu:
         bounds.accumulator = kC;
         break;
+      case Op::bias:
+        bounds.accumulator = 2 * kC;
+        break;
+      case Op::rescale:
+        bounds.accumulator = largest_rescale(kC);
+        break;
+      case Op::add_rescale:
+        bounds.accumulator = largest_rescale(2 * kC);
+        break;
+      case Op::rotate: {
+        // Neither cosine nor sine is above 1, so that a turned element is within 2·127 before it is rescaled.
+        const std::int64_t turned = 2 * kC << exact::kTurnFractionBits;
+        bounds.accumulator = turned + (1 << (exact::kTurnFractionBits - 1));
+        break;
+      }
+      case Op::attend: {
+        const std::int64_t weights = program_.window * exact::kSoftmaxOne;
+        bounds.accumulator = std::max(exact::kHeadWidth * kC * kC, weights);
+        bounds.weighted = weights * kC;
+        break;
+      }
     }
     return bounds;
   }
+
+  // The numerator of 127·x / m, halves up, where x and m are within `largest`.
+  static std::int64_t largest_rescale(std::int64_t largest) { return 2 * exact::kClip * largest + largest; }
 
   Status check_bounds(const Bounds& bounds) const {
     if (bounds.accumulator > kAccumulatorLimit || bounds.projection > kAccumulatorLimit) {

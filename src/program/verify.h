@@ -24,6 +24,7 @@ struct Bounds {
   std::int64_t accumulator = 0;   // of the sum before division; below 2^31
   std::int64_t projection = 0;    // x·B, per component; below 2^31
   std::int64_t perturbation = 0;  // (x·B)·Aᵀ before its shift; below 2^62
+  std::int64_t weighted = 0;      // attend's sum of weighted values; below 2^62
 };
 
 // Bounds of each instruction, or the first fault, named by instruction as the printer shows it.

@@ -144,7 +144,12 @@ Result<Checkpoint> to_checkpoint(Result<SafetensorsFile> file, const std::string
   if (!file.value().metadata.contains("weights_digest")) {
     return fail(path, "its metadata hold no 'weights_digest'", "it is no checkpoint of a run");
   }
-  if (file.value().metadata["states_digest"] != states_digest(checkpoint.step, checkpoint.states)) {
+  const std::string saved_states = file.value().metadata["states_digest"];
+  if (checkpoint.states.empty() && saved_states != states_digest(checkpoint.step, {})) {
+    return fail(path, fmt::format("tensor '{}' is missing", kStates),
+                "copy the file again, or remove it to go on from the checkpoint before");
+  }
+  if (saved_states != states_digest(checkpoint.step, checkpoint.states)) {
     return fail(path, "its member states or its step are not those it was saved with",
                 "the file is damaged; remove it to go on from the checkpoint before");
   }

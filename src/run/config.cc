@@ -14,18 +14,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Status check_range(const char* flag, std::int64_t value, std::int64_t low, std::int64_t high,
-                   const char* hint) {
-  if (value >= low && value <= high) return {};
-  return fail(flag, fmt::format("{} is outside {}..{}", value, low, high), hint);
-}
-
-Status check_choice(const char* flag, const std::string& value, std::initializer_list<const char*> choices) {
-  if (std::find(choices.begin(), choices.end(), value) != choices.end()) return {};
-  return fail(flag, fmt::format("'{}' is unknown", value),
-              fmt::format("choose from: {}", fmt::join(choices, ", ")));
-}
-
 Status set_member(RunConfig& config, const Knob& knob, const Json& value, const std::string& name) {
   const auto wrong = [&](const char* wanted) {
     return fail(name, fmt::format("'{}' is {}, not {}", knob.key(), value.dump(), wanted),
@@ -117,6 +105,8 @@ const std::vector<Knob>& knobs() {
       {"dim", &C::dim, kMeaning, "Width. Wider learns more and costs its square; try 64, 128, 256"},
       {"layers", &C::layers, kMeaning, "Depth. Start with 1; more pays at larger widths"},
       {"vocab", &C::vocab, kMeaning, "Number of tokens: 256 for bytes"},
+      {"window", &C::window, kMeaning,
+       "Positions a transformer can look back at, up to 1024; 0 for as many as --tokens-per-update"},
       {"dialect", &C::dialect, kMeaning,
        "Whose roundings: nano-egg (down) or egg.c (truncating norm, shifts)"},
       {"activation", &C::activation, kMeaning, "Between the MLP's products: none or relu"},
@@ -188,7 +178,8 @@ Result<RunConfig> config_from_json(std::string_view text, const std::string& nam
 }
 
 ModelConfig model_config(const RunConfig& config) {
-  return {config.arch, config.dim, config.layers, config.vocab, config.dialect, config.activation};
+  return {config.arch,    config.dim,        config.layers, config.vocab,
+          config.dialect, config.activation, config.window};
 }
 
 Population population(const RunConfig& config) {
@@ -204,6 +195,7 @@ Status resolve(RunConfig& config) {
   CLUTCH_RETURN_IF_ERROR(check_texts(config));
   if (config.data.empty())
     return fail("--data", "no text was given", "name a text file, a folder, or - for standard input");
+  if (config.window == 0 && has_window(config.arch)) config.window = config.tokens_per_update;
   const std::int64_t kMost = std::int64_t{1} << 31,
                      kMaxSteps = 99'999'999;  // a checkpoint's name has eight digits
   CLUTCH_RETURN_IF_ERROR(

@@ -24,7 +24,7 @@ struct RunConfig {
   std::string valid_fraction = "0.05";
   std::string init;
   std::string arch = "egg";
-  std::int64_t dim = 64, layers = 1, vocab = 256;
+  std::int64_t dim = 64, layers = 1, vocab = 256, window = 0;
   std::string dialect = "nano-egg", activation = "none";
   std::int64_t population = 1024, group_size = 2, noise_reuse = 1, rank = 1, sigma_shift = 3;
   std::int64_t tokens_per_update = 100;

@@ -24,7 +24,7 @@ std::int64_t first_number(const std::string& path, std::int64_t otherwise) {
 }  // namespace
 
 MemoryPlan plan_memory(const Program& program, const Population& population, std::uint32_t pairs_here,
-                       std::uint64_t text_tokens, int threads) {
+                       std::uint64_t text_tokens, int threads, bool carries) {
   MemoryPlan plan;
   std::int64_t largest = 0, pair_noise = 0, row = 0;
   for (const TensorSpec& tensor : program.tensors) {
@@ -34,10 +34,11 @@ MemoryPlan plan_memory(const Program& program, const Population& population, std
     pair_noise += population.noise.rank * (padded(tensor.rows) + padded(tensor.cols));
   }
   for (const Slot& slot : program.slots) row += padded(slot.width);
-  plan.states = 2 * std::int64_t{2} * pairs_here * program.state_width();
+  if (carries) plan.states = 2 * std::int64_t{2} * pairs_here * program.state_width();
   plan.text = static_cast<std::int64_t>(2 * text_tokens);
   const std::int64_t tile = std::max(kTileBytes, kTileMembers * row) + kTileMembers * pair_noise;
-  plan.work = threads * tile + 4 * largest;
+  const std::int64_t tile_states = carries ? 0 : kTileMembers * program.state_width();
+  plan.work = threads * (tile + tile_states) + 4 * largest;
   return plan;
 }
 

@@ -22,8 +22,9 @@ struct MemoryPlan {
   std::int64_t total() const { return weights + states + text + work; }
 };
 
+// `carries` says that members keep their states from step to step.
 MemoryPlan plan_memory(const Program& program, const Population& population, std::uint32_t pairs_here,
-                       std::uint64_t text_tokens, int threads);
+                       std::uint64_t text_tokens, int threads, bool carries);
 
 // What this process may still take: the system's available memory, or its container's limit where that is
 // less; the largest number where neither is known.

@@ -51,7 +51,8 @@ Status Trainer::prepare(RunConfig config) {
   CLUTCH_RETURN_IF_ERROR(backend_->supports(program_, population_.noise));
   const std::int64_t threads = config.threads == 0 ? default_threads() : config.threads;
   const MemoryPlan plan = plan_memory(program_, population_, cluster_.share(population_.pairs()).count,
-                                      train_.tokens.size() + valid_.tokens.size(), static_cast<int>(threads));
+                                      train_.tokens.size() + valid_.tokens.size(), static_cast<int>(threads),
+                                      config.carry == "keep");
   const std::int64_t available = available_memory_bytes();
   memory_plan_ = describe(plan, available);
   return check_memory(plan, available);
@@ -67,6 +68,7 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const std::string& run, RunConf
       const ModelConfig& brought = model.value().config;
       config.arch = brought.arch, config.dialect = brought.dialect, config.activation = brought.activation;
       config.dim = brought.dim, config.layers = brought.layers, config.vocab = brought.vocab;
+      config.window = brought.window;
       start = std::move(model.value().weights);
     }
     CLUTCH_RETURN_IF_ERROR(trainer->prepare(config));
@@ -170,10 +172,11 @@ Status Trainer::load_model(const Weights& weights, const std::vector<std::int8_t
   if (share.count == 0)
     return fail("mpirun", fmt::format("rank {} has no pair to evaluate", cluster_.rank()),
                 "use fewer ranks or a larger --population");
+  if (config_.carry == "reset") return {};
   auto made = backend_->new_states(2 * share.count);
   if (!made.ok()) return made.status();
   states_ = std::move(made).value();
-  if (states.empty() && (step_ == 0 || config_.carry == "reset")) return {};
+  if (states.empty() && step_ == 0) return {};
   const auto width = static_cast<std::size_t>(program_.state_width());
   const std::size_t wanted = population_.size * width;
   if (states.size() != wanted || std::find(states.begin(), states.end(), std::int8_t{-128}) != states.end()) {
@@ -212,15 +215,11 @@ Status Trainer::evaluate_share(std::vector<std::int64_t>& losses) {
   const auto length = static_cast<std::uint32_t>(config_.tokens_per_update);
   const StepText text = text_of_step(train_, population_, step_, length, share.first, share.count);
   losses.assign(2 * share.count, 0);
-  if (config_.carry == "reset") {
-    states_->write(
-        std::vector<std::int8_t>(losses.size() * static_cast<std::size_t>(program_.state_width())));
-  }
   return backend_->evaluate({.noise = noise_of_step(population_, step_, share.first),
                              .length = length,
                              .text = text.text,
                              .stream_of = text.stream_of,
-                             .states = states_.get()},
+                             .states = states_.get()},  // none under `carry reset`
                             {.losses = losses, .logits = {}});
 }
 

@@ -93,8 +93,7 @@ Outcome run(const std::string& backend_name, int threads, const Case& c) {
   EXPECT_TRUE(backend.load(c.program, c.noise, c.weights).ok());
   auto states = backend.new_states(c.members);
   EXPECT_TRUE(states.ok());
-  outcome.states =
-      testing::random_states(random, c.members * static_cast<std::size_t>(c.program.state_width()));
+  outcome.states = testing::random_states(random, c.program, c.members);
   states.value()->write(outcome.states);
   for (int round = 0; round < 2; ++round) {
     evaluate(backend, c, random, true, *states.value(), outcome);
@@ -153,6 +152,46 @@ TEST_P(Conformance, WideProducts) {
     c.program = b.finish(b.matmul("logits", y, b.matrix("head", TensorSpec::kUnstacked, 20, 70), 64));
     c.weights = testing::random_weights(random, c.program);
     expect_equal(GetParam(), 2, c);
+  }
+}
+
+// Attention over long windows, with queries in chunks of many lengths and everything at its largest.
+TEST_P(Conformance, LongWindows) {
+  for (const std::int64_t window : {100, 512, 1024}) {
+    Random random(static_cast<std::uint64_t>(window));
+    Case c{static_cast<std::uint64_t>(window), {}, {}, {}, 2, static_cast<std::uint32_t>(window) + 30, 1};
+    Builder b("long", 40, window);
+    const int x = b.embed("x", b.matrix("E", TensorSpec::kUnstacked, 40, 64));
+    const int q = b.rotate("q", x), k = b.rescale("k", x);
+    const int seen = b.attend("seen", q, k, x), last = b.attend("last", seen, seen, k);
+    c.program = b.finish(b.matmul("logits", b.add_rescale("sum", seen, last), 0, 64));
+    c.weights = testing::random_weights(random, c.program);
+    expect_equal(GetParam(), 2, c);
+  }
+}
+
+// Without states every evaluation begins from zeros, and a second one says the same.
+TEST_P(Conformance, NoStatesAreZeroStates) {
+  for (const std::uint64_t seed : {11, 12, 13, 14, 15, 16}) {
+    const Case c = make_case(seed);
+    auto backend = make_backend(GetParam(), 2).value();
+    ASSERT_TRUE(backend->load(c.program, c.noise, c.weights).ok());
+    Random random(seed);
+    const auto text = testing::random_text(random, c.length + 1, c.program.vocab);
+    const std::vector<std::uint32_t> stream_of(c.members, 0);
+    EvaluateRequest request{.noise = NoiseSource{.seed = seed},
+                            .length = c.length,
+                            .text = text,
+                            .stream_of = stream_of,
+                            .states = nullptr};
+    std::vector<std::int64_t> fresh(c.members), again(c.members), expected(c.members);
+    ASSERT_TRUE(backend->evaluate(request, {.losses = fresh, .logits = {}}).ok());
+    ASSERT_TRUE(backend->evaluate(request, {.losses = again, .logits = {}}).ok());
+    const auto states = backend->new_states(c.members).value();
+    request.states = states.get();
+    ASSERT_TRUE(backend->evaluate(request, {.losses = expected, .logits = {}}).ok());
+    EXPECT_EQ(fresh, expected) << seed;
+    EXPECT_EQ(again, expected) << seed;
   }
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "exact/attention.h"
 #include "program/builder.h"
 #include "program/verify.h"
 
@@ -34,7 +35,9 @@ inline std::int64_t random_width(Random& random) {
 
 // An embedding, then ops drawn at random over the slots so far, states tied to random results, then a head.
 inline Program random_program(Random& random, std::int64_t vocab) {
-  Builder b("random", vocab);
+  // Half of the programs know positions; short windows begin anew within a test's text.
+  const std::int64_t window = random.chance(50) ? 0 : random.in(1, random.chance(70) ? 9 : 60);
+  Builder b("random", vocab, window);
   struct Known {
     int slot;
     std::int64_t width;
@@ -52,7 +55,7 @@ inline Program random_program(Random& random, std::int64_t vocab) {
   };
 
   std::vector<Known> states;
-  const std::int64_t dim = random_width(random);
+  const std::int64_t dim = window > 0 && random.chance(80) ? 64 * random.in(1, 3) : random_width(random);
   for (std::int64_t s = random.in(0, 3); s > 0; --s) {
     const std::int64_t width = random.chance(60) ? dim : random_width(random);
     states.push_back({b.state(name("state"), width), width});
@@ -65,7 +68,8 @@ inline Program random_program(Random& random, std::int64_t vocab) {
     const std::int64_t w = x.width;
     const int constant = static_cast<int>(random.in(-127, 127));
     const auto rounding = random.chance(50) ? exact::Rounding::kFloor : exact::Rounding::kTruncate;
-    switch (static_cast<int>(random.in(0, 7))) {
+    const bool heads = window > 0 && w % exact::kHeadWidth == 0;
+    switch (static_cast<int>(random.in(0, heads ? 15 : 11))) {
       case 0:
       case 1: {
         const std::int64_t out = random.chance(50) ? w : random_width(random);
@@ -93,6 +97,26 @@ inline Program random_program(Random& random, std::int64_t vocab) {
       case 7:
         known.push_back({b.relu(name("relu"), x.slot), w});
         break;
+      case 8:
+        known.push_back({b.bias(name("bias"), x.slot, b.vector(name("b"), -1, w, constant)), w});
+        break;
+      case 9:
+        known.push_back({b.gelu(name("gelu"), x.slot), w});
+        break;
+      case 10:
+        known.push_back({b.rescale(name("rescale"), x.slot), w});
+        break;
+      case 11:
+        known.push_back({b.add_rescale(name("sum"), x.slot, pick_width(w)), w});
+        break;
+      case 12:
+      case 13:
+        known.push_back({b.rotate(name("rotate"), x.slot), w});
+        break;
+      case 14:
+      case 15:
+        known.push_back({b.attend(name("attend"), x.slot, pick_width(w), pick_width(w)), w});
+        break;
     }
   }
   const std::size_t first_result = states.size();
@@ -110,6 +134,10 @@ inline Program random_program(Random& random, std::int64_t vocab) {
     b.set_state(state.slot, fit[random.in(0, static_cast<std::int64_t>(fit.size()) - 1)]);
   }
   const Known last = known.back();
+  // Now and then tied to the embedding, which is tensor 0.
+  if (last.width == dim && random.chance(40)) {
+    return b.finish(b.matmul("logits", last.slot, 0, random.in(1, 400)));
+  }
   return b.finish(b.matmul("logits", last.slot, b.matrix("head", TensorSpec::kUnstacked, vocab, last.width),
                            random.in(1, 400)));
 }
@@ -127,9 +155,16 @@ inline Weights random_weights(Random& random, const Program& program) {
   return weights;
 }
 
-inline std::vector<std::int8_t> random_states(Random& random, std::size_t count) {
-  std::vector<std::int8_t> states(count);
+// Of all members; most counts of positions are such as a run leaves.
+inline std::vector<std::int8_t> random_states(Random& random, const Program& program, std::uint32_t members) {
+  const auto width = static_cast<std::size_t>(program.state_width());
+  std::vector<std::int8_t> states(members * width);
   for (auto& value : states) value = static_cast<std::int8_t>(random.in(-127, 127));
+  std::size_t count_place = 0;
+  for (const State& state : program.states) count_place += program.slots[state.read].width;
+  for (std::uint32_t m = 0; m < members && program.window > 0; ++m) {
+    if (random.chance(90)) write_count(random.in(0, program.window), states.data() + m * width + count_place);
+  }
   return states;
 }
 

@@ -127,6 +127,20 @@ class SecondTest(CliTest):
         self.compare(102, alpha="0.000001")
         self.compare(103, dialect="egg.c", activation="relu", layers=3, dim=5)
 
+    def test_transformers(self):
+        """Windows shorter and longer than a step, documents that begin within, states kept and not."""
+        small = dict(arch="transformer", dim=64, dialect="nano-egg", activation="none", population=4, steps=3)
+        self.compare(200, **small, window=5, layers=2, tokens_per_update=8, group_size=2)
+        self.compare(201, **small, window=30, layers=1, tokens_per_update=7, group_size=4, rank=2)
+        self.compare(202, **small, window=6, layers=1, tokens_per_update=6, group_size=2, carry="reset")
+        self.compare(203, **{**small, "dim": 128, "steps": 2}, window=16, layers=1, tokens_per_update=16, group_size=2)
+
+    def test_transformers_at_random(self):
+        first = random_seed(self)
+        rng = random.Random(first)
+        knobs = dict(arch="transformer", dim=64, dialect="nano-egg", activation="none", population=4, group_size=2)
+        self.compare(first, **knobs, steps=2, layers=1, window=rng.randrange(1, 12), carry=rng.choice(["keep", "reset"]))
+
     def test_negative_seed_is_the_seed_modulo_2_to_the_64(self):
         config = clutch2.Config(dim=4, layers=1, vocab=16, seed=2**64 - 1)
         run = self.train("run", data=self.file("t.bin", bin_tokens([1, 2, 3] * 20)), dim=4, vocab=16, seed=-1, steps=0)

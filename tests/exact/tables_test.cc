@@ -1,4 +1,4 @@
-// Every entry of the three tables against long double.
+// Every entry of the tables against long double; those of attention_test.cc are tested there.
 #include "exact/tables.h"
 
 #include <gtest/gtest.h>
@@ -24,6 +24,16 @@ TEST(Tables, TwoSidedTailIsTheNearestInteger) {
   ASSERT_EQ(std::size(kTwoSidedTailTable), 321u);
   for (int i = 0; i <= 320; ++i) {
     EXPECT_EQ(kTwoSidedTailTable[i], std::llroundl(0x1p32L * std::erfc(i / 64.0L / std::sqrt(2.0L)))) << i;
+  }
+}
+
+// A long double has 64 bits, so the seeds are known to a unit or so.
+TEST(Tables, TurnSeedsAreNear) {
+  ASSERT_EQ(std::size(kTurnTable), 32u);
+  for (int i = 0; i < 32; ++i) {
+    const long double step = std::pow(10000.0L, -i / 32.0L);
+    EXPECT_LE(std::fabs(static_cast<long double>(kTurnTable[i][0]) - 0x1p62L * std::cos(step)), 2) << i;
+    EXPECT_LE(std::fabs(static_cast<long double>(kTurnTable[i][1]) - 0x1p62L * std::sin(step)), 2) << i;
   }
 }
 

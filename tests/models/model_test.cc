@@ -205,8 +205,10 @@ TEST(BuildProgram, RefusesWhatItCannotBuild) {
 }
 
 TEST(Architectures, AreListed) {
-  ASSERT_EQ(architectures().size(), 1u);
+  ASSERT_EQ(architectures().size(), 2u);
   EXPECT_STREQ(architectures()[0].name, "egg");
+  EXPECT_STREQ(architectures()[1].name, "transformer");
+  EXPECT_TRUE(has_window("transformer") && !has_window("egg") && !has_window("gpt"));
 }
 
 }  // namespace

@@ -186,12 +186,40 @@ TEST(Print, InstructionsOutOfRangePrintToo) {
   EXPECT_EQ(print_instruction(p, 1), "%99? = matmul %-7 // 1");
 }
 
+TEST(Program, StatesEndWithCountAndCaches) {
+  Builder b("p", 4, 10);
+  const int h = b.state("h", 64);
+  const int e = b.embed("e", b.matrix("E", TensorSpec::kUnstacked, 4, 64));
+  const int first = b.attend("first", h, e, e), second = b.attend("second", h, first, e);
+  b.set_state(h, second);
+  const Program p = b.finish(b.matmul("logits", second, 0, 16));
+  EXPECT_EQ(p.state_width(), 64 + 2 + 2 * 10 * 64 * 2);
+}
+
+TEST(Positions, CountUpToTheWindowAndFromDocumentStarts) {
+  EXPECT_EQ(next_position(0, 7, 3), 0);
+  EXPECT_EQ(next_position(2, 7, 3), 2);
+  EXPECT_EQ(next_position(3, 7, 3), 0);
+  EXPECT_EQ(next_position(2, 0, 3), 0);
+  std::int8_t stored[2];
+  for (const std::int64_t count : {0, 1, 127, 128, 1024}) {
+    write_count(count, stored);
+    EXPECT_TRUE(stored[0] >= 0 && stored[1] >= 0);
+    EXPECT_EQ(read_count(stored, 1024), count);
+  }
+  EXPECT_EQ(read_count(stored, 1023), 0) << "no count of this window";
+  stored[0] = -1, stored[1] = 0;
+  EXPECT_EQ(read_count(stored, 1024), 0);
+}
+
 TEST(Ops, NamesAreTheEnums) {
-  EXPECT_EQ(kOpCount, 8);
+  EXPECT_EQ(kOpCount, 14);
   EXPECT_EQ(info(Op::embed).name, "embed");
   EXPECT_EQ(info(Op::add_bias).name, "add_bias");
   EXPECT_EQ(info(Op::mix).slots_read, 3);
   EXPECT_EQ(info(Op::relu).name, "relu");
+  EXPECT_EQ(info(Op::attend).name, "attend");
+  EXPECT_EQ(info(Op::rotate).attribute, Attribute::kPosition);
 }
 
 // Tests run in tests/.

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <functional>
 
+#include "exact/attention.h"
 #include "exact/noise.h"
 #include "models/model.h"
 #include "program/builder.h"
@@ -137,6 +138,50 @@ TEST(Verify, NamesWhatIsWrong) {
     fault.make(program);
     EXPECT_EQ(refusal(program).substr(0, std::string(fault.message).size()), fault.message) << fault.name;
   }
+}
+
+TEST(Verify, RefusesPositionsWithoutAWindowAndOddHeads) {
+  const auto message = [](std::int64_t window, std::int64_t width) {
+    Builder b("p", 4, window);
+    const int e = b.embed("e", b.matrix("E", TensorSpec::kUnstacked, 4, width));
+    const int q = b.rotate("q", e);
+    return refusal(b.finish(b.matmul("logits", b.attend("a", q, q, e), 0, 16)));
+  };
+  EXPECT_EQ(message(1, 64), "accepted");
+  EXPECT_EQ(message(1024, 192), "accepted");
+  const struct {
+    std::int64_t window, width;
+    const char* answer;
+  } rows[] = {
+      {0, 64, "%1 q[64] = rotate %0: needs a window of positions"},
+      {8, 65, "%1 q[65] = rotate %0: width 65 is no multiple of a head's 64"},
+      {-1, 64, "--window: -1 is outside 0..1024; the table of rotary positions ends there"},
+      {1025, 64, "--window: 1025 is outside 0..1024; the table of rotary positions ends there"},
+  };
+  for (const auto& row : rows) {
+    const std::string said = message(row.window, row.width);
+    EXPECT_EQ(said.substr(0, std::string(row.answer).size()), row.answer);
+  }
+}
+
+// The sums of attention stay within their accumulators at the longest window, and the bounds are reached.
+TEST(VerifyBounds, OfTheOpsOfATransformer) {
+  Builder b("t", 4, exact::kMaxWindow);
+  const int e = b.embed("e", b.matrix("E", TensorSpec::kUnstacked, 4, 64));
+  const int x = b.bias("x", e, b.vector("b", TensorSpec::kUnstacked, 64, 0));
+  const int g = b.gelu("g", x);
+  const int v = b.rescale("v", g);
+  const int q = b.rotate("q", v);
+  const int a = b.attend("a", q, q, v);
+  const Program p = b.finish(b.matmul("logits", b.add_rescale("s", a, x), 0, 16));
+  const auto bounds = verify(p, {}).value();
+  EXPECT_EQ(bounds[1].accumulator, 2 * 127);
+  EXPECT_EQ(bounds[2].accumulator, 127);
+  EXPECT_EQ(bounds[3].accumulator, 255 * 127);
+  EXPECT_EQ(bounds[4].accumulator, (254 << 20) + (1 << 19));
+  EXPECT_EQ(bounds[5].accumulator, 1 << 28);  // the weights; a score is at most 64·127²
+  EXPECT_EQ(bounds[5].weighted, std::int64_t{127} << 28);
+  EXPECT_EQ(bounds[6].accumulator, 255 * 254);
 }
 
 TEST(Verify, RefusesNoiseOutOfRange) {

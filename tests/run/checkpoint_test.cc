@@ -137,7 +137,7 @@ TEST(Checkpoint, RefusesDamage) {
        "its weights have digest "},
       {[](SafetensorsFile& f) { find(f, "members.states").data[59] ^= 1; },
        "its member states or its step are not those"},
-      {[](SafetensorsFile& f) { f.tensors.pop_back(); }, "its member states or its step are not those"},
+      {[](SafetensorsFile& f) { f.tensors.pop_back(); }, "tensor 'members.states' is missing"},
       {[](SafetensorsFile& f) { f.metadata.erase("states_digest"); }, "its member states or its step are not those"},
       {[](SafetensorsFile& f) { f.metadata.erase("step"); }, "its metadata hold no number 'step'"},
       {[](SafetensorsFile& f) { f.metadata["step"] = "-1"; }, "its metadata hold no number 'step'"},

@@ -12,7 +12,7 @@ MemoryPlan plan(std::int64_t dim, std::uint32_t members) {
   ModelConfig config;
   config.dim = dim;
   const Program program = build_program(config, {}).value();
-  return plan_memory(program, {.size = members, .noise = {}}, members / 2, 1000, 2);
+  return plan_memory(program, {.size = members, .noise = {}}, members / 2, 1000, 2, true);
 }
 
 TEST(MemoryPlan, NoTermGrowsWithPopulationTimesParameters) {
@@ -25,6 +25,17 @@ TEST(MemoryPlan, NoTermGrowsWithPopulationTimesParameters) {
 TEST(MemoryPlan, CoversTheWeightsAndTheirPackedCopy) {
   // egg D=64, V=256: 82,240 parameters, of which 320 in vectors; nothing is padded at 64.
   EXPECT_EQ(plan(64, 2).weights, 4 * 82240);
+}
+
+TEST(MemoryPlan, LeavesOutStatesThatAreNotCarried) {
+  ModelConfig config{.arch = "transformer", .dim = 256, .layers = 4, .window = 64};
+  const Program program = build_program(config, {}).value();
+  const Population population{.size = 1024, .noise = {}};
+  const MemoryPlan kept = plan_memory(program, population, 512, 1000, 2, true);
+  const MemoryPlan reset = plan_memory(program, population, 512, 1000, 2, false);
+  EXPECT_EQ(kept.states, 2 * 1024 * (2 + 64 * 8 * 256));
+  EXPECT_EQ(reset.states, 0);
+  EXPECT_LT(reset.total(), kept.total());
 }
 
 TEST(MemoryPlan, RefusesWhatDoesNotFitWithTheNumbers) {

@@ -143,6 +143,19 @@ TEST_F(TrainerTest, GoldenDigestsOnEveryBackend) {
   }
 }
 
+TEST_F(TrainerTest, GoldenDigestsOfTransformersOnEveryBackend) {
+  for (const BackendEntry& entry : list_backends()) {
+    if (!entry.unavailable.empty()) continue;
+    SCOPED_TRACE(entry.name);
+    RunConfig c = config();
+    c.arch = "transformer", c.dim = 64, c.layers = 2, c.window = 10, c.steps = 3;
+    c.backend = entry.name, c.threads = 2;
+    EXPECT_EQ(digests_of(c), (Digests{0xd427662a1c996235, 0x07f92c8e81723399, 0x737acb616f1d4f89}));
+    c.carry = "reset";
+    EXPECT_EQ(digests_of(c), (Digests{0xd427662a1c996235, 0x2cd9475b82de469f, 0xd35c438dc4cbe518}));
+  }
+}
+
 TEST_F(TrainerTest, GoldenDigestsOfOtherPopulationsAndNoises) {
   RunConfig base = config();
   base.valid_fraction = "0";

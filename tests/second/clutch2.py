@@ -22,6 +22,7 @@ from collections import namedtuple
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from functools import cache
 from math import isqrt
 from operator import mul
 
@@ -64,6 +65,9 @@ class Config:
     vocab: int
     dialect: str = "nano-egg"
     activation: str = "none"
+    arch: str = "egg"
+    window: int = 0
+    carry: str = "keep"
     population: int = 8
     group_size: int = 8
     noise_reuse: int = 1
@@ -79,6 +83,8 @@ class Config:
     def __post_init__(self):
         if self.dialect not in ("nano-egg", "egg.c") or self.activation not in ("none", "relu"):
             raise ValueError("unknown dialect or activation")
+        if self.arch not in ARCHITECTURES or self.carry not in ("keep", "reset"):
+            raise ValueError("unknown architecture or carry")
         if self.fitness not in ("sign", "scaled"):
             raise ValueError("unknown fitness")
         if self.population % 2 or self.population % self.group_size:
@@ -146,13 +152,86 @@ def make_tables():
 E, G, Q = make_tables()
 
 
+def nearest(x):
+    """The nearest integer to a Decimal that is no tie."""
+    return int((x + Decimal("0.5")).to_integral_value("ROUND_FLOOR"))
+
+
+@cache
+def softmax_table():
+    with localcontext() as context:
+        context.prec = 60
+        return [nearest(2**18 * (Decimal(-i) / 6).exp()) for i in range(256)]
+
+
+@cache
+def gelu_of(x):
+    with localcontext() as context:
+        context.prec = 60
+        a = Decimal(x) / 16
+        tail = two_sided_tail(abs(a)) / 2
+        return nearest(16 * a * (1 - tail if x > 0 else tail))
+
+
+def cosine_and_sine(x):
+    parts, term, k = [Decimal(0), Decimal(0)], Decimal(1), 0
+    while k <= x or abs(term) > Decimal("1e-50"):
+        parts[k % 2] += term if k % 4 < 2 else -term
+        k += 1
+        term = term * x / k
+    return parts
+
+
+@cache
+def turns(position):
+    """C[position] and S[position]."""
+    with localcontext() as context:
+        context.prec = 60 + position  # as terms of the series grow before they fall
+        angles = [position * (-Decimal(10000).ln() * i / 32).exp() for i in range(32)]
+        return [tuple(nearest(2**20 * part) for part in cosine_and_sine(a)) for a in angles]
+
+
 # ---- Program and tensors --------------------------------------------------------------------------------------------
 
 Tensor = namedtuple("Tensor", "name layer rows cols constant")  # cols is 0 for a vector; constant None: noise
 
 
 def declare(config):
-    """The egg architecture's tensors, in order; a tensor's index is its place here."""
+    """The architecture's tensors, in order; a tensor's index is its place here."""
+    return ARCHITECTURES[config.arch].declare(config)
+
+
+def declare_transformer(config):
+    d = config.dim
+    tensors = []
+
+    def vector(name, layer, width, constant):
+        tensors.append(Tensor(name, layer, width, 0, constant))
+
+    def add_norm(name, layer):
+        vector(name + ".weight", layer, d, 16)
+        vector(name + ".bias", layer, d, 0)
+
+    def add_mlp(name, layer):
+        for part, rows, cols in (".0", 4 * d, d), (".1", d, 4 * d):
+            tensors.append(Tensor(f"{name}{part}.weight", layer, rows, cols, None))
+            vector(f"{name}{part}.bias", layer, rows, 0)
+
+    tensors.append(Tensor("embed.weight", None, config.vocab, d, None))
+    vector("embed.bias", None, d, 0)
+    add_norm("first.ln", None)
+    add_mlp("first.mlp", None)
+    for layer in range(config.layers):
+        add_norm("blocks.ln1", layer)
+        for letter in "qkvo":
+            tensors.append(Tensor("blocks.att.W" + letter, layer, d, d, None))
+        add_norm("blocks.ln2", layer)
+        add_mlp("blocks.mlp", layer)
+    add_norm("ln_out", None)
+    return tensors
+
+
+def declare_egg(config):
     d = config.dim
     tensors = [Tensor("emb", None, config.vocab, d, None)]
     for layer in range(config.layers):
@@ -297,15 +376,61 @@ def relu(x):
     return [max(a, 0) for a in x]
 
 
+def bias(member, x, index):
+    return [clip(a + w) for a, w in zip(x, member.vector(index))]
+
+
+def gelu(x):
+    return [gelu_of(a) for a in x]
+
+
+def rescale(x):
+    m = max(map(abs, x))
+    return [(254 * a + m) // (2 * m) for a in x] if m else x
+
+
+def add_rescale(x, y):
+    return rescale([a + b for a, b in zip(x, y)])
+
+
+def rotate(x, position):
+    r = []
+    for n in range(0, len(x), 2):
+        c, s = turns(position)[n % 64 // 2]
+        r.append(x[n] * c - x[n + 1] * s + 2**19 >> 20)
+        r.append(x[n] * s + x[n + 1] * c + 2**19 >> 20)
+    return rescale(r)
+
+
+def attend(x, keys, values):
+    """keys and values are those of the window so far, this token's last."""
+    result = []
+    for head in range(0, len(x), 64):
+        part = slice(head, head + 64)
+        s = [dot(x[part], key[part]) >> 8 for key in keys]
+        e = [softmax_table()[min(255, max(s) - score)] for score in s]
+        result += [dot(e, column) // sum(e) for column in zip(*(value[part] for value in values))]
+    return result
+
+
 # ---- The egg architecture -------------------------------------------------------------------------------------------
 
 
 def zero_state(config):
-    return [[0] * config.dim for _ in range(config.layers)]
+    return ARCHITECTURES[config.arch].zero_state(config)
 
 
 def forward(config, member, token, state):
-    """The logits after a token, and the state (a list for each layer) after it."""
+    """The logits after a token, and the state after it."""
+    return ARCHITECTURES[config.arch].forward(config, member, token, state)
+
+
+def zero_egg(config):
+    return [[0] * config.dim for _ in range(config.layers)]
+
+
+def forward_egg(config, member, token, state):
+    """The state is a list for each layer."""
     egg_c = config.dialect == "egg.c"
 
     def product(x, index):
@@ -332,6 +457,54 @@ def forward(config, member, token, state):
         x = add(product(hidden, mlp1), x)
     ln_out = 1 + 10 * config.layers
     return product(norm(member, x, ln_out, egg_c), ln_out + 1), new_state
+
+
+# ---- The transformer architecture ------------------------------------------------------------------------------------
+
+
+def empty_window(config):
+    return [([], []) for _ in range(config.layers)]
+
+
+def forward_transformer(config, member, token, state):
+    """The state is each layer's keys and values of the window so far."""
+    if token == 0 or len(state[0][0]) == config.window:
+        state = empty_window(config)
+    position = len(state[0][0])
+    unit, wide_unit = 16 * isqrt(config.dim), 16 * isqrt(4 * config.dim)
+    index = 2  # of the next tensor
+
+    def ln(x):
+        nonlocal index
+        index += 2
+        return bias(member, norm(member, x, index - 2, True), index - 1)
+
+    def mlp(x):
+        nonlocal index
+        n = ln(x)
+        index += 4
+        hidden = gelu(bias(member, matmul(member, n, index - 4, unit), index - 3))
+        return add_rescale(x, bias(member, matmul(member, hidden, index - 2, 2 * wide_unit), index - 1))
+
+    x = mlp(bias(member, embed(member, token, 0), 1))
+    new_state = []
+    for keys, values in state:
+        n = ln(x)
+        wq, wk, wv, wo = range(index, index + 4)
+        index += 4
+        q, k = (rotate(matmul(member, n, w, unit // 2), position) for w in (wq, wk))
+        keys, values = keys + [k], values + [rescale(matmul(member, n, wv, unit // 2))]
+        new_state.append((keys, values))
+        x = add_rescale(x, matmul(member, attend(q, keys, values), wo, 2 * unit))
+        x = mlp(x)
+    return matmul(member, ln(x), 0, unit), new_state
+
+
+Architecture = namedtuple("Architecture", "declare zero_state forward")
+ARCHITECTURES = {
+    "egg": Architecture(declare_egg, zero_egg, forward_egg),
+    "transformer": Architecture(declare_transformer, empty_window, forward_transformer),
+}
 
 
 def logits_of(config, weights, tokens):
@@ -463,7 +636,8 @@ def train(config, tokens, steps=None, weights=None):
         for m in range(config.population):
             member = Member(config, weights, factors[m // 2], -1 if m % 2 else 1)
             text = window(config, tokens, step, m // config.group_size)
-            loss, states[m] = loss_of_text(config, member, text, states[m])
+            state = states[m] if config.carry == "keep" else zero_state(config)
+            loss, states[m] = loss_of_text(config, member, text, state)
             losses.append(loss)
         fitness = fitness_of(config.fitness, losses)
         alpha_q30 = alpha_at(config, step)

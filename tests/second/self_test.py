@@ -88,8 +88,17 @@ class Tables(unittest.TestCase):
     @unittest.skipUnless(os.path.exists(TABLES), "the program's tables are not here")
     def test_against_the_program(self):
         with open(TABLES, encoding="utf-8") as file:
-            bodies = re.findall(r"\{([\d,\s]*)\}", file.read())
-        self.assertEqual([[int(v) for v in re.findall(r"\d+", body)] for body in bodies], [c.E, c.G, c.Q])
+            bodies = re.findall(r"\{([-\d,\s]*)\}", file.read())
+        tables = [[int(v) for v in re.findall(r"-?\d+", body)] for body in bodies]
+        self.assertEqual(tables[:3], [c.E, c.G, c.Q])
+        self.assertEqual(tables[3:5], [c.softmax_table(), [c.gelu_of(x) for x in range(-127, 128)]])
+
+    def test_turns(self):
+        for position in (0, 1, 7, 100, 1023):
+            for i, (cosine, sine) in enumerate(c.turns(position)):
+                angle = position * 10000 ** (-i / 32)
+                self.assertLess(abs(cosine - 2**20 * math.cos(angle)), 0.5001)
+                self.assertLess(abs(sine - 2**20 * math.sin(angle)), 0.5001)
 
 
 class Model(unittest.TestCase):

@@ -52,11 +52,13 @@ class CpuBackend : public Backend {
     const std::uint32_t most = (units + tiles - 1) / tiles * unit;
     prepare(tile_shape(most, request.length));
     const std::int64_t width = model_->program.state_width();
-    std::int8_t* states = static_cast<HostStates&>(*request.states).values.data();
+    std::int8_t* states =
+        request.states == nullptr ? nullptr : static_cast<HostStates&>(*request.states).values.data();
     pool_.run(static_cast<int>(tiles), [&](int tile, int thread) {
       const auto begin = static_cast<std::uint32_t>(std::uint64_t{units} * tile / tiles) * unit;
       const auto end = static_cast<std::uint32_t>(std::uint64_t{units} * (tile + 1) / tiles) * unit;
-      evaluators_[thread].run(request, result, begin, end - begin, states + begin * width);
+      evaluators_[thread].run(request, result, begin, end - begin,
+                              states == nullptr ? nullptr : states + begin * width);
     });
     return {};
   }
@@ -73,9 +75,11 @@ class CpuBackend : public Backend {
   Status trace(const EvaluateRequest& request, std::uint32_t member, const TraceSink& sink) override {
     const Program& program = model_->program;
     const std::uint32_t unit = request.noise ? 2 : 1, first = member / unit * unit;
-    const auto& states = static_cast<HostStates&>(*request.states).values;
-    std::vector<std::int8_t> copy(states.begin() + first * program.state_width(),
-                                  states.begin() + (first + unit) * program.state_width());
+    std::vector<std::int8_t> copy(unit * program.state_width());
+    if (request.states != nullptr) {
+      const auto& states = static_cast<HostStates&>(*request.states).values;
+      std::copy_n(states.begin() + first * program.state_width(), copy.size(), copy.begin());
+    }
     TraceBuffer buffer;
     for (const Instruction& instruction : program.instructions) {
       buffer.emplace_back(program.slots[instruction.dst].width * request.length);

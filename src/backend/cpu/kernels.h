@@ -10,7 +10,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "backend/cpu/turns.h"
 #include "exact/arithmetic.h"
+#include "exact/attention.h"
 #include "exact/noise.h"
 
 namespace clutch::cpu {
@@ -81,6 +83,28 @@ struct RowTask {
   RowsIn x, y{}, z{};
   RowsOut out;
   RowsIn vector{};  // the member's own vector
+};
+
+// Pairs turned by the position of each row.
+struct RotateTask {
+  RowTask rows;
+  const std::uint16_t* positions;  // of (member, token) at member · position_step + token
+  std::ptrdiff_t position_step;
+  const SplitTurns* turns;  // by position
+  void* scratch;            // of 2 · width bytes
+};
+
+// Queries of one member at consecutive positions, each over all positions up to its own.
+struct AttendTask {
+  std::int64_t width;          // heads · kHeadWidth
+  std::int64_t first;          // position of the first query
+  std::int64_t count;          // queries
+  const std::int8_t* queries;  // rows of width, query_step apart
+  std::ptrdiff_t query_step;
+  const std::int8_t *keys, *values;  // [first + count][width]
+  std::int8_t* out;                  // rows of width, out_step apart
+  std::ptrdiff_t out_step;
+  void* scratch;  // of attend_scratch_bytes(first + count or more, count or more)
 };
 
 struct NormTask {
@@ -160,6 +184,13 @@ struct Kernels {
   void (*gate)(const RowTask& task);
   void (*mix)(const RowTask& task);
   void (*relu)(const RowTask& task);
+  void (*bias)(const RowTask& task);
+  void (*gelu)(const RowTask& task);
+  void (*rescale)(const RowTask& task);
+  void (*add_rescale)(const RowTask& task);
+  void (*rotate)(const RotateTask& task);
+  std::size_t (*attend_scratch_bytes)(std::int64_t positions, std::int64_t queries);
+  void (*attend)(const AttendTask& task);
   // The loss of each row's target, added up. logits [rows][vocab padded].
   std::int64_t (*loss)(const std::int8_t* logits, std::int64_t rows, std::int64_t vocab,
                        const std::uint16_t* targets);

@@ -13,6 +13,7 @@ LoadedModel::LoadedModel(const Program& the_program, const NoiseShape& the_shape
       bounds(std::move(the_bounds)),
       kernels(the_kernels),
       schedule(make_schedule(the_program)),
+      turns(the_program.window > 0 ? split_turns() : nullptr),
       weights(the_weights) {
   const std::size_t tensors = program.tensors.size();
   packed.resize(tensors);
@@ -60,6 +61,12 @@ LoadedModel::LoadedModel(const Program& the_program, const NoiseShape& the_shape
   for (const State& state : program.states) {
     state_places.push_back(place);
     place += program.slots[state.read].width;
+  }
+  count_place = place;
+  place += kCountWidth;
+  for (const Instruction& instruction : program.instructions) {
+    cache_places.push_back(place);
+    if (instruction.op == Op::attend) place += 2 * program.window * program.slots[instruction.dst].width;
   }
 }
 

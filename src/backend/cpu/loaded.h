@@ -32,6 +32,7 @@ struct LoadedModel {
   const std::vector<Bounds> bounds;  // by instruction
   const Kernels& kernels;
   const Schedule schedule;
+  const SplitTurns* const turns;            // by position; null without a window
   std::vector<Divider> dividers;            // by instruction
   Weights weights;                          // row-major, not padded
   AlignedVector<std::byte> packed_weights;  // one block for all, so that huge pages fit
@@ -43,6 +44,8 @@ struct LoadedModel {
   std::int64_t noise_bytes = 0;            // of a pair
   std::int64_t vector_bytes = 0;           // of a member
   std::vector<std::int64_t> state_places;  // by state, in a member's states
+  std::int64_t count_place = 0;            // of the count of positions, there too, where there is a window
+  std::vector<std::int64_t> cache_places;  // by instruction, there too: attend's keys, then its values
 };
 
 // Fills a pair's noise [noise_bytes]; the padding in between must be zero already and stays so.

@@ -11,10 +11,16 @@ TileEvaluator::TileEvaluator(const LoadedModel& model, const TileShape& shape)
       noise_((shape.members + 1) / 2 * model.noise_bytes),
       vectors_(shape.members * model.vector_bytes),
       matrix_noise_(model.program.tensors.size() * shape.members),
+      positions_(model.program.window > 0 ? capacity_ : 0),
       most_members_(shape.members),
       most_tokens_(shape.chunk) {
   std::size_t bytes = 0;
   for (const Instruction& instruction : model.program.instructions) {
+    if (instruction.op == Op::rotate)
+      bytes = std::max(bytes, 2 * static_cast<std::size_t>(width(instruction.dst)));
+    if (instruction.op == Op::attend) {
+      bytes = std::max(bytes, model.kernels.attend_scratch_bytes(model.program.window, shape.chunk));
+    }
     if (instruction.op != Op::matmul) continue;
     bytes = std::max(bytes, model.kernels.scratch_bytes(width(instruction.dst), width(instruction.in[0]),
                                                         capacity_, model.shape.rank));
@@ -29,7 +35,7 @@ void TileEvaluator::run(const EvaluateRequest& request, const EvaluateResult& re
   result_ = &result;
   first_ = first;
   count_ = count;
-  states_ = states;
+  states_ = states == nullptr ? zero_states() : states;
   trace_ = trace;
   traced_ = traced;
   if (request.noise) make_noise();
@@ -63,15 +69,46 @@ void TileEvaluator::make_vectors(std::uint32_t member) {
     if (model_.program.tensors[t].kind != TensorKind::kVector) continue;
     const MatrixNoise& noise = matrix_noise_[t * most_members_ + member];
     std::int8_t* out = vectors_.data() + member * model_.vector_bytes + model_.places[t].vector;
-    const auto& plain = model_.plain[t];
-    for (std::size_t n = 0; n < plain.size(); ++n) {
-      out[n] = exact::clip(plain[n] + noise.sign * exact::shift_floor(noise.a[n] * noise.b[n], shift));
+    const std::int8_t *plain = model_.plain[t].data(), *a = noise.a, *b = noise.b;
+    const auto sign = static_cast<std::int16_t>(noise.sign);
+    const auto width = static_cast<std::int64_t>(model_.plain[t].size());
+    for (std::int64_t n = 0; n < width; ++n) {
+      // All within 16 bits, as compilers vectorise them: |a·b| <= 47².
+      const auto step = static_cast<std::int16_t>((a[n] * b[n]) >> shift);
+      const auto sum = static_cast<std::int16_t>(plain[n] + sign * step);
+      out[n] = static_cast<std::int8_t>(std::clamp<std::int16_t>(sum, -exact::kClip, exact::kClip));
     }
+  }
+}
+
+// Zeros but for the caches, of which nothing is read before it is written.
+std::int8_t* TileEvaluator::zero_states() {
+  const std::int64_t width = model_.program.state_width();
+  own_states_.resize(most_members_ * width);
+  for (std::uint32_t m = 0; m < count_; ++m) {
+    std::fill_n(own_states_.begin() + m * width, std::min(width, model_.count_place + kCountWidth), 0);
+  }
+  return own_states_.data();
+}
+
+void TileEvaluator::count_positions() {
+  const std::int64_t window = model_.program.window;
+  if (window == 0) return;
+  for (std::uint32_t m = 0; m < count_; ++m) {
+    std::int8_t* stored = states_ + m * model_.program.state_width() + model_.count_place;
+    std::int64_t count = read_count(stored, window);
+    for (std::uint32_t t = 0; t < chunk_; ++t) {
+      const std::int64_t position = next_position(count, text(m)[t], window);
+      positions_[m * pitch_ + t] = static_cast<std::uint16_t>(position);
+      count = position + 1;
+    }
+    write_count(count, stored);
   }
 }
 
 void TileEvaluator::run_chunk(std::uint32_t begin) {
   begin_ = begin;
+  count_positions();
   for (const Group& group : model_.schedule.groups) {
     switch (group.order) {
       case Order::kNodeByNode:
@@ -123,6 +160,7 @@ void TileEvaluator::run_instruction(int index, const Part& part) {
   const Instruction& instruction = model_.program.instructions[index];
   if (instruction.op == Op::embed) return run_embed(instruction, part);
   if (instruction.op == Op::matmul) return run_matmul(index, part);
+  if (instruction.op == Op::attend) return run_attend(index, part);
   const auto operand = [&](int i) {
     return instruction.in[i] == kNothing ? RowsIn{nullptr, 0, 0} : in(instruction.in[i], part);
   };
@@ -148,8 +186,20 @@ void TileEvaluator::run_instruction(int index, const Part& part) {
       return kernels.mix(task);
     case Op::relu:
       return kernels.relu(task);
+    case Op::bias:
+      return kernels.bias(task);
+    case Op::gelu:
+      return kernels.gelu(task);
+    case Op::rescale:
+      return kernels.rescale(task);
+    case Op::add_rescale:
+      return kernels.add_rescale(task);
+    case Op::rotate:
+      return kernels.rotate({task, positions_.data() + part.member * pitch_ + part.token, pitch_,
+                             model_.turns, scratch_.data()});
     case Op::embed:
     case Op::matmul:
+    case Op::attend:
       break;
   }
 }
@@ -188,6 +238,35 @@ void TileEvaluator::run_embed(const Instruction& instruction, const Part& part) 
          .a_step = padded(model_.program.tensors[instruction.tensor].rows),
          .rank = model_.shape.rank,
          .noise_shift = kNoiseFractionBits + model_.shape.sigma_shift});
+  }
+}
+
+// Stretch by stretch of consecutive positions: a window that begins anew overwrites the last one's rows.
+void TileEvaluator::run_attend(int index, const Part& part) {
+  const Instruction& instruction = model_.program.instructions[index];
+  const std::int64_t wide = width(instruction.dst);
+  const std::uint32_t last = part.token + part.tokens;
+  for (std::uint32_t m = part.member; m < part.member + part.members; ++m) {
+    std::int8_t* keys = states_ + m * model_.program.state_width() + model_.cache_places[index];
+    std::int8_t* values = keys + model_.program.window * wide;
+    const std::uint16_t* positions = positions_.data() + m * pitch_;
+    for (std::uint32_t begin = part.token, end = begin; begin < last; begin = end) {
+      do ++end;
+      while (end < last && positions[end] != 0);
+      const std::int64_t first = positions[begin], count = end - begin;
+      std::copy_n(row(instruction.in[1], m, begin), count * wide, keys + first * wide);
+      std::copy_n(row(instruction.in[2], m, begin), count * wide, values + first * wide);
+      model_.kernels.attend({.width = wide,
+                             .first = first,
+                             .count = count,
+                             .queries = row(instruction.in[0], m, begin),
+                             .query_step = wide,
+                             .keys = keys,
+                             .values = values,
+                             .out = row(instruction.dst, m, begin),
+                             .out_step = wide,
+                             .scratch = scratch_.data()});
+    }
   }
 }
 

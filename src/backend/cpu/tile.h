@@ -25,13 +25,16 @@ class TileEvaluator {
   TileEvaluator(const LoadedModel& model, const TileShape& shape);
 
   // Evaluates members [first, first + count) of the request. `states` [count][state_width] is read and
-  // replaced; `trace`, if there, receives the slots of member `traced` (counted from first).
+  // replaced, or null for zeros to begin with; `trace`, if there, receives the slots of member `traced`
+  // (counted from first).
   void run(const EvaluateRequest& request, const EvaluateResult& result, std::uint32_t first,
            std::uint32_t count, std::int8_t* states, TraceBuffer* trace = nullptr, std::uint32_t traced = 0);
 
  private:
   void make_noise();
   void make_vectors(std::uint32_t member);
+  std::int8_t* zero_states();
+  void count_positions();
   // What of a chunk one call works on.
   struct Part {
     std::uint32_t member, members, token, tokens;
@@ -40,6 +43,7 @@ class TileEvaluator {
   void run_node(const Node& node, const Part& part);
   void run_instruction(int index, const Part& part);
   void run_matmul(int index, const Part& part);
+  void run_attend(int index, const Part& part);
   void run_embed(const Instruction& instruction, const Part& part);
   void read_state(int state, const Part& part);
   void save_state(int state);
@@ -67,6 +71,8 @@ class TileEvaluator {
   AlignedVector<std::int8_t> noise_;  // [pairs][noise_bytes]
   AlignedVector<std::int8_t> vectors_;     // [members][vector_bytes]
   std::vector<MatrixNoise> matrix_noise_;  // [tensors][shape.members]
+  std::vector<std::uint16_t> positions_;   // [members][pitch], of the chunk's tokens
+  AlignedVector<std::int8_t> own_states_;  // [members][state_width], where the request brings none
   AlignedVector<std::byte> scratch_;
   const std::uint32_t most_members_, most_tokens_;
 

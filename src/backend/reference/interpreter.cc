@@ -1,6 +1,9 @@
 #include "backend/reference/interpreter.h"
 
+#include <algorithm>
+
 #include "exact/arithmetic.h"
+#include "exact/attention.h"
 #include "exact/noise.h"
 
 namespace clutch::reference {
@@ -76,6 +79,59 @@ void norm(const MemberView& member, const Instruction& instruction, const std::v
   }
 }
 
+// wide [N], scaled so that the largest magnitude is 127.
+void rescale(const std::vector<std::int64_t>& wide, std::vector<std::int8_t>& y) {
+  std::int64_t largest = 0;
+  for (const std::int64_t value : wide) largest = std::max(largest, exact::absolute(value));
+  for (std::size_t n = 0; n < wide.size(); ++n) y[n] = exact::rescale(wide[n], largest);
+}
+
+void rotate(const TokenView& at, const std::vector<std::int8_t>& x, std::vector<std::int8_t>& y) {
+  const auto turns = exact::turns_of(at.position);
+  std::vector<std::int64_t> turned(x.size());
+  for (std::size_t n = 0; n < x.size(); n += 2) {
+    const exact::Turn& turn = turns[n % exact::kHeadWidth / 2];
+    const std::int64_t even = x[n], odd = x[n + 1];
+    turned[n] = exact::drop_turn_fraction(even * turn.cosine - odd * turn.sine);
+    turned[n + 1] = exact::drop_turn_fraction(even * turn.sine + odd * turn.cosine);
+  }
+  rescale(turned, y);
+}
+
+// One head: query, out [kHeadWidth]; keys, values the head's part of position 0, positions `step` apart.
+void attend_head(const std::int8_t* query, const std::int8_t* keys, const std::int8_t* values,
+                 std::size_t step, std::int64_t positions, std::int8_t* out) {
+  std::vector<std::int64_t> scores;
+  for (std::int64_t p = 0; p < positions; ++p) {
+    std::int64_t score = 0;
+    for (std::int64_t n = 0; n < exact::kHeadWidth; ++n) score += query[n] * keys[p * step + n];
+    scores.push_back(shift_floor(score, exact::kScoreShift));
+  }
+  const std::int64_t largest = *std::max_element(scores.begin(), scores.end());
+  std::int64_t total = 0, sums[exact::kHeadWidth] = {};
+  for (std::int64_t p = 0; p < positions; ++p) {
+    const std::int64_t weight = exact::softmax_weight(largest - scores[p]);
+    total += weight;
+    for (std::int64_t n = 0; n < exact::kHeadWidth; ++n) sums[n] += weight * values[p * step + n];
+  }
+  for (std::int64_t n = 0; n < exact::kHeadWidth; ++n) out[n] = clip(divide_floor(sums[n], total));
+}
+
+// The key and the value enter the caches first: a token sees itself.
+void attend(const MemberView& member, int index, const TokenView& at, Slots& slots) {
+  const Instruction& instruction = member.program.instructions[index];
+  const std::vector<std::int8_t>& query = slots[instruction.in[0]];
+  const std::size_t width = query.size();
+  std::int8_t* keys = at.caches[index];
+  std::int8_t* values = keys + member.program.window * width;
+  std::copy_n(slots[instruction.in[1]].begin(), width, keys + at.position * width);
+  std::copy_n(slots[instruction.in[2]].begin(), width, values + at.position * width);
+  std::vector<std::int8_t>& out = slots[instruction.dst];
+  for (std::size_t n = 0; n < width; n += exact::kHeadWidth) {
+    attend_head(query.data() + n, keys + n, values + n, width, at.position + 1, out.data() + n);
+  }
+}
+
 }  // namespace
 
 std::vector<Factors> make_factors(const Program& program, const NoiseShape& shape, const NoiseSource& noise,
@@ -104,14 +160,14 @@ std::vector<Factors> make_factors(const Program& program, const NoiseShape& shap
   return all;
 }
 
-void execute(const MemberView& member, int index, std::uint16_t token, Slots& slots) {
+void execute(const MemberView& member, int index, const TokenView& at, Slots& slots) {
   const Instruction& instruction = member.program.instructions[index];
   const auto in = [&](int i) -> const std::vector<std::int8_t>& { return slots[instruction.in[i]]; };
   std::vector<std::int8_t>& out = slots[instruction.dst];
   const auto width = static_cast<std::int64_t>(out.size());
   switch (instruction.op) {
     case Op::embed:
-      embed(member, instruction.tensor, token, out);
+      embed(member, instruction.tensor, at.token, out);
       return;
     case Op::matmul:
       matmul(member, instruction, in(0), out);
@@ -137,6 +193,29 @@ void execute(const MemberView& member, int index, std::uint16_t token, Slots& sl
       return;
     case Op::relu:
       for (std::int64_t n = 0; n < width; ++n) out[n] = std::max<std::int8_t>(in(0)[n], 0);
+      return;
+    case Op::bias:
+      for (std::int64_t n = 0; n < width; ++n) {
+        out[n] = clip(in(0)[n] + vector_element(member, instruction.tensor, n));
+      }
+      return;
+    case Op::gelu:
+      for (std::int64_t n = 0; n < width; ++n) out[n] = exact::gelu(in(0)[n]);
+      return;
+    case Op::rescale:
+      rescale({in(0).begin(), in(0).end()}, out);
+      return;
+    case Op::add_rescale: {
+      std::vector<std::int64_t> sums(in(0).begin(), in(0).end());
+      for (std::int64_t n = 0; n < width; ++n) sums[n] += in(1)[n];
+      rescale(sums, out);
+      return;
+    }
+    case Op::rotate:
+      rotate(at, in(0), out);
+      return;
+    case Op::attend:
+      attend(member, index, at, slots);
       return;
   }
 }

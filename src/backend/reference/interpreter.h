@@ -29,8 +29,16 @@ struct MemberView {
 
 using Slots = std::vector<std::vector<std::int8_t>>;  // by slot
 
-// Runs instruction `index` for input `token`, reading and writing slots.
-void execute(const MemberView& member, int index, std::uint16_t token, Slots& slots);
+// What an instruction may know besides slots.
+struct TokenView {
+  std::uint16_t token;        // the input
+  std::int64_t position = 0;  // in the program's window
+  // By instruction: attend's keys [window][width], then its values; null for others.
+  const std::vector<std::int8_t*>& caches;
+};
+
+// Runs instruction `index` for a token, reading and writing slots and caches.
+void execute(const MemberView& member, int index, const TokenView& at, Slots& slots);
 
 // Adds pair's vote on a tensor to votes [rows * cols].
 void add_votes(const TensorSpec& tensor, const NoiseShape& shape, const Factors& factors, int fitness,

@@ -32,13 +32,17 @@ class ReferenceBackend : public Backend {
   }
 
   Status evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
-    auto& states = static_cast<HostStates&>(*request.states).values;
+    const std::int64_t width = program_->state_width();
+    std::vector<std::int8_t> fresh;  // where none are carried
     for (std::uint32_t m = 0; m < request.members(); ++m) {
-      const std::int64_t width = program_->state_width();
+      if (request.states == nullptr) fresh.assign(width, 0);
+      std::int8_t* state = request.states == nullptr
+                               ? fresh.data()
+                               : static_cast<HostStates&>(*request.states).values.data() + m * width;
       std::int8_t* logits = result.logits.empty()
                                 ? nullptr
                                 : result.logits.data() + std::size_t{m} * request.length * program_->vocab;
-      result.losses[m] = run_member(request, m, states.data() + m * width, logits, nullptr);
+      result.losses[m] = run_member(request, m, state, logits, nullptr);
     }
     return {};
   }
@@ -75,8 +79,11 @@ class ReferenceBackend : public Backend {
 
   Status trace(const EvaluateRequest& request, std::uint32_t member, const TraceSink& sink) override {
     const std::int64_t width = program_->state_width();
-    const auto& states = static_cast<HostStates&>(*request.states).values;
-    std::vector<std::int8_t> copy(states.begin() + member * width, states.begin() + (member + 1) * width);
+    std::vector<std::int8_t> copy(width);
+    if (request.states != nullptr) {
+      const auto& states = static_cast<HostStates&>(*request.states).values;
+      std::copy_n(states.begin() + member * width, width, copy.begin());
+    }
     run_member(request, member, copy.data(), nullptr, &sink);
     return {};
   }
@@ -95,12 +102,14 @@ class ReferenceBackend : public Backend {
         request.text.data() + std::size_t{request.stream_of[member]} * (request.length + 1);
     Slots slots;
     for (const Slot& slot : program_->slots) slots.emplace_back(slot.width);
+    const std::vector<std::int8_t*> caches = caches_by_instruction(state);
 
     std::int64_t loss = 0;
     for (std::uint32_t t = 0; t < request.length; ++t) {
       read_state(text[t], state, slots);
+      const TokenView at{text[t], take_position(text[t], state), caches};
       for (std::size_t i = 0; i < program_->instructions.size(); ++i) {
-        execute(view, static_cast<int>(i), text[t], slots);
+        execute(view, static_cast<int>(i), at, slots);
         if (sink != nullptr) (*sink)(t, static_cast<std::uint32_t>(i), slots[program_->instructions[i].dst]);
       }
       write_state(slots, state);
@@ -127,6 +136,33 @@ class ReferenceBackend : public Backend {
   void write_state(const Slots& slots, std::int8_t* state) const {
     for (const State& s : program_->states)
       state = std::copy(slots[s.write].begin(), slots[s.write].end(), state);
+  }
+
+  // The place of a member's count of positions, which follows its other states.
+  std::int8_t* count_of(std::int8_t* state) const {
+    for (const State& s : program_->states) state += program_->slots[s.read].width;
+    return state;
+  }
+
+  // The position of a token, counted.
+  std::int64_t take_position(std::uint16_t token, std::int8_t* state) const {
+    if (program_->window == 0) return 0;
+    std::int8_t* count = count_of(state);
+    const std::int64_t position = next_position(read_count(count, program_->window), token, program_->window);
+    write_count(position + 1, count);
+    return position;
+  }
+
+  std::vector<std::int8_t*> caches_by_instruction(std::int8_t* state) const {
+    std::vector<std::int8_t*> caches(program_->instructions.size(), nullptr);
+    if (program_->window == 0) return caches;
+    std::int8_t* next = count_of(state) + kCountWidth;
+    for (std::size_t i = 0; i < caches.size(); ++i) {
+      if (program_->instructions[i].op != Op::attend) continue;
+      caches[i] = next;
+      next += 2 * program_->window * program_->slots[program_->instructions[i].dst].width;
+    }
+    return caches;
   }
 
   const Program* program_ = nullptr;

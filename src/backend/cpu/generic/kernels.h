@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "backend/cpu/kernels.h"
+#include "exact/attention.h"
 #include "exact/digest.h"
 #include "exact/loss.h"
 #include "exact/tables.h"
@@ -225,6 +226,14 @@ inline void relu(const RowTask& t) {
   each(t, [](int x, int, int, int) { return static_cast<std::int8_t>(x < 0 ? 0 : x); });
 }
 
+inline void bias(const RowTask& t) {
+  each(t, [](int x, int, int, int w) { return clip32(x + w); });
+}
+
+inline void gelu(const RowTask& t) {
+  each(t, [](int x, int, int, int) { return exact::gelu(static_cast<std::int8_t>(x)); });
+}
+
 // --- loss -------------------------------------------------------------------------------------------------
 
 struct Exp2 {
@@ -322,31 +331,6 @@ inline std::uint64_t digest(std::uint32_t tensor, std::uint32_t first_word, cons
     sum += exact::digest_term(tensor, first_word + static_cast<std::uint32_t>(first / 8), word);
   }
   return sum;
-}
-
-inline constexpr Kernels kernels(const char* name) {
-  return {name,
-          packed_bytes,
-          pack,
-          scratch_bytes,
-          matmul,
-          norm,
-          embed,
-          copy,
-          add,
-          add_bias,
-          gate,
-          mix,
-          relu,
-          loss,
-          fill_noise,
-          fill_pairs,
-          pack_terms,
-          vote_scratch_bytes,
-          vote,
-          vote_vector,
-          digest,
-          nullptr};
 }
 
 }  // namespace generic

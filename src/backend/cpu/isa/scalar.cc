@@ -1,5 +1,5 @@
 // cpu:scalar: the portable kernels at the baseline of the machine the program is built for.
-#include "backend/cpu/generic/kernels.h"
+#include "backend/cpu/generic/table.h"
 
 namespace clutch::cpu {
 

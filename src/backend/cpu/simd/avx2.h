@@ -42,6 +42,10 @@ CLUTCH_SIMD I sub8(I a, I b) { return _mm256_sub_epi8(a, b); }
 CLUTCH_SIMD I min8(I a, I b) { return _mm256_min_epi8(a, b); }
 CLUTCH_SIMD I max8(I a, I b) { return _mm256_max_epi8(a, b); }
 CLUTCH_SIMD I max8_unsigned(I a, I b) { return _mm256_max_epu8(a, b); }
+CLUTCH_SIMD I abs8(I a) { return _mm256_abs_epi8(a); }
+CLUTCH_SIMD I lookup16(I table, I index) {
+  return _mm256_shuffle_epi8(table, _mm256_adds_epu8(index, _mm256_set1_epi8(0x70)));
+}
 CLUTCH_SIMD int count_different8(I a, I b) {
   return __builtin_popcount(~static_cast<unsigned>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(a, b))));
 }
@@ -149,6 +153,12 @@ CLUTCH_SIMD int largest8(I a) {
   q = _mm_min_epu8(q, _mm_srli_epi16(q, 8));
   return static_cast<std::int8_t>(
       _mm_extract_epi8(_mm_minpos_epu16(_mm_and_si128(q, _mm_set1_epi16(0xFF))), 0) ^ 0x7F);
+}
+
+CLUTCH_SIMD int largest16(I a) {
+  const __m128i q = _mm_max_epi16(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+  const __m128i least = _mm_minpos_epu16(_mm_xor_si128(q, _mm_set1_epi16(0x7FFF)));
+  return static_cast<std::int16_t>(_mm_extract_epi16(least, 0) ^ 0x7FFF);
 }
 
 // Σ b·x by four bytes: |b| times x with b's sign. Pairs of products are at most 2·127² = 32,258, so that the

@@ -47,6 +47,10 @@ CLUTCH_SIMD I min8(I a, I b) { return _mm512_min_epi8(a, b); }
 CLUTCH_SIMD I max8(I a, I b) { return _mm512_max_epi8(a, b); }
 CLUTCH_SIMD I max8_unsigned(I a, I b) { return _mm512_max_epu8(a, b); }
 CLUTCH_SIMD I abs8(I a) { return _mm512_abs_epi8(a); }
+// table[index] of 16 entries in each lane; 0 where the index is none of 0..15, unsigned.
+CLUTCH_SIMD I lookup16(I table, I index) {
+  return _mm512_shuffle_epi8(table, _mm512_adds_epu8(index, _mm512_set1_epi8(0x70)));
+}
 CLUTCH_SIMD int count_different8(I a, I b) { return __builtin_popcountll(_mm512_cmpneq_epi8_mask(a, b)); }
 
 CLUTCH_SIMD I add16(I a, I b) { return _mm512_add_epi16(a, b); }
@@ -176,6 +180,13 @@ CLUTCH_SIMD int largest8(I a) {
   q = _mm_min_epu8(q, _mm_srli_epi16(q, 8));
   return static_cast<std::int8_t>(
       _mm_extract_epi8(_mm_minpos_epu16(_mm_and_si128(q, _mm_set1_epi16(0xFF))), 0) ^ 0x7F);
+}
+
+CLUTCH_SIMD int largest16(I a) {
+  const __m256i h = _mm256_max_epi16(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
+  const __m128i q = _mm_max_epi16(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
+  const __m128i least = _mm_minpos_epu16(_mm_xor_si128(q, _mm_set1_epi16(0x7FFF)));
+  return static_cast<std::int16_t>(_mm_extract_epi16(least, 0) ^ 0x7FFF);
 }
 
 // table[d & 15] >> (d >> 4) for the four quarters of bytes d, added up in 32-bit lanes: 4 terms a lane.

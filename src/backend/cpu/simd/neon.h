@@ -56,6 +56,8 @@ CLUTCH_SIMD I sub8(I a, I b) { return vsubq_s8(a, b); }
 CLUTCH_SIMD I min8(I a, I b) { return vminq_s8(a, b); }
 CLUTCH_SIMD I max8(I a, I b) { return vmaxq_s8(a, b); }
 CLUTCH_SIMD I max8_unsigned(I a, I b) { return any(vmaxq_u8(u8(a), u8(b))); }
+CLUTCH_SIMD I abs8(I a) { return vabsq_s8(a); }
+CLUTCH_SIMD I lookup16(I table, I index) { return vqtbl1q_s8(table, u8(index)); }
 CLUTCH_SIMD int count_different8(I a, I b) { return vaddvq_u8(vshrq_n_u8(vmvnq_u8(vceqq_s8(a, b)), 7)); }
 
 CLUTCH_SIMD I add16(I a, I b) { return any(vaddq_s16(s16(a), s16(b))); }
@@ -163,6 +165,7 @@ CLUTCH_SIMD void sums32(I a, I b, I c, I d, std::int32_t* out) {
 }
 
 CLUTCH_SIMD int largest8(I a) { return vmaxvq_s8(a); }
+CLUTCH_SIMD int largest16(I a) { return vmaxvq_s16(s16(a)); }
 
 CLUTCH_SIMD I madd16_add(I sum, I a, I b) { return add32(sum, madd16(a, b)); }
 

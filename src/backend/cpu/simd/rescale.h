@@ -1,0 +1,145 @@
+// Ops that rescale a row by its largest magnitude, with what else a transformer does element by element.
+#pragma once
+
+#include "backend/cpu/rescaling.h"
+#include "backend/cpu/simd/rows.h"
+#include "backend/cpu/turns.h"
+#include "exact/tables.h"
+
+namespace clutch::cpu {
+namespace {
+
+constexpr Rescalings kRescalings;
+
+// The largest of 16-bit lanes, each in [0, 254].
+CLUTCH_SIMD int largest_magnitude(I a) {
+  const I centred = sub16(a, set16(127));
+  return largest8(narrow16(centred, centred)) + 127;
+}
+
+// 16-bit lanes within the largest magnitude, rescaled.
+struct RescaleLanes {
+  explicit RescaleLanes(const Rescaling& r)
+      : halves(set32(r.halves)), rounding(set32(r.rounding)), shift(count32(r.shift)) {}
+  I halves, rounding;
+  Shift shift;
+
+  CLUTCH_SIMD I operator()(I x) const {
+    const I low = madd16_add(rounding, low16(x, x), halves),
+            high = madd16_add(rounding, high16(x, x), halves);
+    return narrow32(shift_floor32(low, shift), shift_floor32(high, shift));
+  }
+};
+
+inline void bias(const RowTask& task) {
+  each_row(task, [&](std::int64_t m, std::int64_t t) {
+    const std::int8_t *x = task.x.row(m, t), *w = task.vector.row(m, t);
+    std::int8_t* out = task.out.row(m, t);
+    for (std::int64_t i = 0; i < task.width; i += kVectorBytes)
+      store(out + i, clip8(add8_saturate(load(x + i), load(w + i))));
+  });
+}
+
+// gelu(x) = max(x, 0) - drop(|x|), and from 48 on nothing drops.
+struct GeluDrops {
+  std::int8_t of[48] = {};
+  constexpr GeluDrops() {
+    for (int i = 0; i < 48; ++i) of[i] = static_cast<std::int8_t>(i - exact::kGeluTable[127 + i]);
+    for (int i = 48; i < 128; ++i) check(exact::kGeluTable[127 + i] == i && exact::kGeluTable[127 - i] == 0);
+    for (int i = 0; i < 48; ++i) check(-exact::kGeluTable[127 - i] == of[i]);
+  }
+  static constexpr void check(bool holds) {
+    if (!holds) __builtin_unreachable();  // no constant expression
+  }
+};
+constexpr GeluDrops kGeluDrops;
+
+inline void gelu(const RowTask& task) {
+  I tables[3];
+  for (int i = 0; i < 3; ++i) tables[i] = load_lanes(kGeluDrops.of + 16 * i, 0);
+  each_row(task, [&](std::int64_t m, std::int64_t t) {
+    const std::int8_t* x = task.x.row(m, t);
+    std::int8_t* out = task.out.row(m, t);
+    for (std::int64_t i = 0; i < task.width; i += kVectorBytes) {
+      const I xs = load(x + i), size = abs8(xs);
+      const I drop = bit_or(bit_or(lookup16(tables[0], size), lookup16(tables[1], sub8(size, set8(16)))),
+                            lookup16(tables[2], sub8(size, set8(32))));
+      store(out + i, sub8(max8(xs, zero()), drop));
+    }
+  });
+}
+
+inline void rescale(const RowTask& task) {
+  each_row(task, [&](std::int64_t m, std::int64_t t) {
+    const std::int8_t* x = task.x.row(m, t);
+    std::int8_t* out = task.out.row(m, t);
+    I largest = zero();
+    for (std::int64_t i = 0; i < task.width; i += kVectorBytes) largest = max8(largest, abs8(load(x + i)));
+    const RescaleLanes lanes(kRescalings.of[largest8(largest)]);
+    for (std::int64_t i = 0; i < task.width; i += kVectorBytes) {
+      const I xs = load(x + i);
+      store(out + i, narrow16(lanes(widen_low8(xs)), lanes(widen_high8(xs))));
+    }
+  });
+}
+
+inline void add_rescale(const RowTask& task) {
+  each_row(task, [&](std::int64_t m, std::int64_t t) {
+    const std::int8_t *x = task.x.row(m, t), *y = task.y.row(m, t);
+    std::int8_t* out = task.out.row(m, t);
+    const auto sums = [&](std::int64_t i, I& low, I& high) {
+      const I xs = load(x + i), ys = load(y + i);
+      low = add16(widen_low8(xs), widen_low8(ys)), high = add16(widen_high8(xs), widen_high8(ys));
+    };
+    I low, high, largest = zero();
+    for (std::int64_t i = 0; i < task.width; i += kVectorBytes) {
+      sums(i, low, high);
+      largest = max16(largest, max16(abs16(low), abs16(high)));
+    }
+    const RescaleLanes lanes(kRescalings.of[largest_magnitude(largest)]);
+    for (std::int64_t i = 0; i < task.width; i += kVectorBytes) {
+      sums(i, low, high);
+      store(out + i, narrow16(lanes(low), lanes(high)));
+    }
+  });
+}
+
+// Pairs of 16-bit lanes, turned: (even, odd) times the parts of a turn is one multiply-add each.
+CLUTCH_SIMD I turned(I pairs, const SplitTurns::Half& half, std::int64_t place) {
+  const I rounding = set32(1 << (exact::kTurnFractionBits - 1));
+  const auto one = [&](const std::int16_t(&high)[16][2], const std::int16_t(&low)[16][2]) {
+    const I sum = madd16_add(rounding, pairs, load(low[place]));
+    return shift_floor32<exact::kTurnFractionBits>(
+        add32(sum, shift_left32<kTurnLowBits>(madd16(pairs, load(high[place])))));
+  };
+  return bit_or(bit_and(one(half.even_high, half.even_low), set32(0xFFFF)),
+                shift_left32<16>(one(half.odd_high, half.odd_low)));
+}
+
+// Turned elements are within 254 and wait in scratch, in halves as they are widened.
+inline void rotate(const RotateTask& task) {
+  const std::int64_t width = task.rows.width;
+  each_row(task.rows, [&](std::int64_t m, std::int64_t t) {
+    const std::int8_t* x = task.rows.x.row(m, t);
+    std::int8_t* out = task.rows.out.row(m, t);
+    const SplitTurns& turns = task.turns[task.positions[m * task.position_step + t]];
+    auto* wide = static_cast<std::byte*>(task.scratch);
+    I largest = zero();
+    for (std::int64_t i = 0; i < width; i += kVectorBytes) {
+      const std::int64_t place = i % exact::kHeadWidth / 4;
+      const I xs = load(x + i);
+      const I low = turned(widen_low8(xs), turns.halves[0], place);
+      const I high = turned(widen_high8(xs), turns.halves[1], place);
+      largest = max16(largest, max16(abs16(low), abs16(high)));
+      store(wide + 2 * i, low);
+      store(wide + 2 * i + kVectorBytes, high);
+    }
+    const RescaleLanes lanes(kRescalings.of[largest_magnitude(largest)]);
+    for (std::int64_t i = 0; i < width; i += kVectorBytes) {
+      store(out + i, narrow16(lanes(load(wide + 2 * i)), lanes(load(wide + 2 * i + kVectorBytes))));
+    }
+  });
+}
+
+}  // namespace
+}  // namespace clutch::cpu
