@@ -71,6 +71,12 @@ Status check_texts(const RunConfig& config) {
   return {};
 }
 
+std::int32_t forget_q14(std::uint64_t momentum_q30) {
+  constexpr std::uint64_t kOne = std::uint64_t{1} << 30;
+  return momentum_q30 >= kOne ? 0
+                              : static_cast<std::int32_t>((kOne - momentum_q30) >> (30 - exact::kForgetBits));
+}
+
 // alpha > 1 is shorthand for a schedule: 1 / ((2^alpha - 1) · step / 1000 + 1).
 Status resolve_alpha(RunConfig& config) {
   constexpr std::uint64_t kOne = std::uint64_t{1} << 30;
@@ -92,6 +98,25 @@ Status resolve_alpha(RunConfig& config) {
                 "0.002 is a usual value");
   }
   return {};
+}
+
+Status check_rate(const RunConfig& config) {
+  constexpr std::uint64_t kOne = std::uint64_t{1} << 30;
+  auto momentum = parse_decimal_q30(config.momentum, "--momentum");
+  if (!momentum.ok()) return momentum.status();
+  if (forget_q14(momentum.value()) < 1) {
+    return fail("--momentum", fmt::format("{} is not in [0, 0.9999]", config.momentum),
+                "0.95 is a usual value");
+  }
+  auto rate = parse_decimal_q30(config.rate, "--rate");
+  if (!rate.ok()) return rate.status();
+  if (rate.value() < kOne >> exact::kRateBits || rate.value() > 8 * kOne) {
+    return fail("--rate", fmt::format("{} is not in [0.00025, 8]", config.rate), "0.5 is a usual value");
+  }
+  auto decay = parse_decimal_q30(config.rate_decay, "--rate-decay");
+  if (!decay.ok()) return decay.status();
+  if (decay.value() < kOne) return {};
+  return fail("--rate-decay", fmt::format("{} is not below 1", config.rate_decay), "0.002 is a usual value");
 }
 
 }  // namespace
@@ -130,11 +155,22 @@ const std::vector<Knob>& knobs() {
        "One more halves the perturbations. Lower explores more; raise it if training diverges"},
       {"tokens-per-update", &C::tokens_per_update, kMeaning,
        "Tokens each member reads before an update. Longer sees further back and updates less often"},
+      {"rule", &C::rule, kMeaning,
+       "How votes move weights: threshold (those beyond it, by one), momentum (a running mean, at a rate)"},
       {"alpha", &C::alpha, kMeaning,
-       "Share of weights that move per step, in (0, 1]. Above 1: alpha 1 decaying by (2^alpha - 1)/1000 a "
+       "Of the threshold rule: share of weights that move per step, in (0, 1]. Above 1: alpha 1 decaying by "
+       "(2^alpha - 1)/1000 a "
        "step"},
       {"alpha-decay", &C::alpha_decay, kMeaning,
        "alpha is divided by 1 + this * step. Larger settles sooner; smaller keeps learning longer"},
+      {"momentum", &C::momentum, kMeaning,
+       "Of the momentum rule: share of the running mean that a step keeps, in [0, 1). Nearer to 1 averages "
+       "over "
+       "more steps"},
+      {"rate", &C::rate, kMeaning,
+       "Of the momentum rule: weight steps per deviation of the running mean, in (0, 8]"},
+      {"rate-decay", &C::rate_decay, kMeaning,
+       "rate is divided by 1 + this * step. Larger settles sooner; smaller keeps learning longer"},
       {"fitness", &C::fitness, kMeaning, "What a pair's losses become: sign, or scaled (their difference)"},
       {"carry", &C::carry, kMeaning,
        "What members remember from window to window: keep their states, or reset them (and checkpoints hold "
@@ -240,12 +276,20 @@ Status resolve(RunConfig& config) {
                 fmt::format("{} is no whole number of thousandths in 1..999", config.valid_fraction),
                 "0.05 is the default, 0 holds nothing out");
   }
+  if (!find_rule(config.rule)) {
+    return fail("--rule", fmt::format("'{}' is unknown", config.rule),
+                fmt::format("choose from: {}", fmt::join(rule_names(), ", ")));
+  }
+  CLUTCH_RETURN_IF_ERROR(check_rate(config));
   return resolve_alpha(config);
 }
 
-AlphaSchedule alpha_schedule(const RunConfig& config) {
-  return {.start_q30 = static_cast<std::uint32_t>(parse_decimal_q30(config.alpha, "--alpha").value()),
-          .decay_q30 = parse_decimal_q30(config.alpha_decay, "--alpha-decay").value()};
+Optimiser optimiser(const RunConfig& config) {
+  const auto q30 = [](const std::string& text) { return parse_decimal_q30(text, "").value(); };
+  return {.rule = *find_rule(config.rule),
+          .alpha = {.start_q30 = q30(config.alpha), .decay_q30 = q30(config.alpha_decay)},
+          .rate = {.start_q30 = q30(config.rate), .decay_q30 = q30(config.rate_decay)},
+          .forget_q14 = forget_q14(q30(config.momentum))};
 }
 
 std::uint32_t valid_permille(const RunConfig& config) {

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 #include <vector>
@@ -17,13 +18,13 @@ namespace {
 
 constexpr std::uint32_t kOne = 1u << 30;
 
-TEST(AlphaSchedule, IsTheRationalRoundedDown) {
+TEST(Schedule, IsTheRationalRoundedDown) {
   for (const std::uint32_t start : {1u, 2u, 12345u, kOne / 3, kOne / 2, kOne}) {
     for (const std::uint64_t decay : {0ULL, 1ULL, 2147483ULL, 1ULL << 29, (1ULL << 30) - 1}) {
-      std::uint32_t before = kOne;
+      std::uint64_t before = kOne;
       for (const std::uint64_t step :
            {0ULL, 1ULL, 2ULL, 3ULL, 10ULL, 999ULL, 1000000ULL, 1ULL << 31, (1ULL << 32) - 1}) {
-        const std::uint32_t alpha = AlphaSchedule{start, decay}.at(step);
+        const std::uint64_t alpha = Schedule{start, decay}.at(step);
         const auto wide = static_cast<unsigned __int128>(start) * kOne;
         const auto divisor = static_cast<unsigned __int128>(decay) * step + kOne;
         const auto expected = std::max<std::uint64_t>(1, static_cast<std::uint64_t>(wide / divisor));
@@ -33,8 +34,8 @@ TEST(AlphaSchedule, IsTheRationalRoundedDown) {
       }
     }
   }
-  EXPECT_EQ((AlphaSchedule{kOne / 2, kOne / 2}.at(2)), kOne / 4);
-  EXPECT_EQ((AlphaSchedule{kOne / 2, 0}.at(1u << 31)), kOne / 2);
+  EXPECT_EQ((Schedule{kOne / 2, kOne / 2}.at(2)), kOne / 4);
+  EXPECT_EQ((Schedule{kOne / 2, 0}.at(1u << 31)), kOne / 2);
 }
 
 long double real_quantile(long double alpha) {
@@ -69,6 +70,68 @@ TEST(VoteThreshold, IsNearTheRealOne) {
   }
 }
 
+TEST(Rule, NamesAreFound) {
+  for (std::size_t i = 0; i < std::size(exact::kRules); ++i) {
+    EXPECT_EQ(find_rule(exact::kRules[i].name), static_cast<exact::Rule>(i));
+  }
+  EXPECT_FALSE(find_rule("adam").has_value());
+  EXPECT_EQ(exact::entry(exact::Rule::threshold).state_count(), 0);
+  EXPECT_EQ(exact::entry(exact::Rule::momentum).state_count(), 2);
+}
+
+// Deviations of every size, votes up to the limit and beyond.
+TEST(VoteScale, IsNearTheRealOneAndBounded) {
+  std::mt19937_64 random(3);
+  for (int round = 0; round < 20000; ++round) {
+    const std::uint64_t deviation = 256 + random() % (std::uint64_t{1} << (8 + random() % 19));
+    const exact::VoteScale scale = exact::make_vote_scale(deviation);
+    const auto limit = static_cast<std::int64_t>(8 * deviation);
+    for (const std::int64_t vote :
+         {static_cast<std::int64_t>(random() % (2 * limit + 1)) - limit, limit, -limit, limit + 9,
+          std::int64_t{0}, std::int64_t{INT32_MAX}, -std::int64_t{INT32_MAX}}) {
+      const auto v = exact::scale_vote(scale, static_cast<std::int32_t>(vote));
+      const double real = std::clamp(static_cast<double>(vote) / static_cast<double>(deviation), -8.0, 8.0);
+      ASSERT_LE(std::abs(v), (1 << 15) + 1) << deviation << " " << vote;
+      ASSERT_NEAR(v / 4096.0, real, (2.0 + 2 * std::fabs(real)) / 4096) << deviation << " " << vote;
+    }
+  }
+  EXPECT_EQ(exact::scale_vote(exact::make_vote_scale(0), 0), 0);
+}
+
+// At the ends of every range nothing leaves 32 bits (the sanitizers watch) and limits hold.
+TEST(Momentum, StaysInItsLimits) {
+  exact::RuleStep step{.rule = exact::Rule::momentum, .scale = exact::make_vote_scale(300)};
+  for (const int forget : {1, 819, 1 << exact::kForgetBits}) {
+    for (const int rate : {1, exact::kMaxRate}) {
+      step.forget_q14 = forget, step.rate_q12 = rate;
+      for (const int sign : {1, -1}) {
+        std::int32_t state[2] = {-sign * exact::kMaxMomentum, -sign * exact::kMaxFraction}, weight = 0;
+        for (int i = 0; i < 70000; ++i) {
+          weight = exact::apply_rule(exact::Rule::momentum, step, sign * INT32_MAX, state, weight);
+          ASSERT_LE(std::abs(state[0]), exact::kMaxMomentum);
+          ASSERT_LE(std::abs(state[1]), exact::kMaxFraction);
+          ASSERT_LE(std::abs(weight), 127);
+        }
+        if (forget > 1) {
+          EXPECT_NEAR(state[0], sign * 8 * 65536, 200) << "it comes to the votes' mean";
+          EXPECT_EQ(weight, sign * 127);
+        }
+      }
+    }
+  }
+}
+
+// Fractions of steps add up: a constant vote moves a weight by rate · votes in deviations.
+TEST(Momentum, FractionsAddUp) {
+  const exact::RuleStep step{.rule = exact::Rule::momentum,
+                             .scale = exact::make_vote_scale(1024),
+                             .forget_q14 = 1 << exact::kForgetBits,
+                             .rate_q12 = 41};
+  std::int32_t state[2] = {}, weight = 0;
+  for (int i = 0; i < 1000; ++i) weight = exact::apply_rule(exact::Rule::momentum, step, 1536, state, weight);
+  EXPECT_EQ(weight, 15);  // 1000 · 1.5 · 41/4096 = 15.01
+}
+
 TEST(VoteThreshold, Ends) {
   const std::vector<std::int8_t> ones(100, 1), none(100, 0), extreme(1 << 20, 127);
   EXPECT_EQ(vote_threshold(kOne, ones, 1), 0) << "alpha 1 moves all that have any vote";
@@ -97,12 +160,13 @@ TEST(VoteThreshold, LetsAboutAShareAlphaMove) {
             f = static_cast<std::int8_t>(static_cast<int>(random() % (2 * most + 1)) - most);
           const auto alpha_q30 = static_cast<std::uint32_t>(alpha * kOne);
           const std::int64_t threshold = vote_threshold(alpha_q30, fitness, rank);
-          ASSERT_TRUE(backend
-                          ->update({.noise = {.seed = 4, .epoch = epoch},
-                                    .fitness = fitness,
-                                    .matrix_threshold = threshold,
-                                    .vector_threshold = vote_threshold(alpha_q30, fitness, 1)})
-                          .ok());
+          ASSERT_TRUE(
+              backend
+                  ->update({.noise = {.seed = 4, .epoch = epoch},
+                            .fitness = fitness,
+                            .matrix = {.threshold = threshold, .scale = {}},
+                            .vector = {.threshold = vote_threshold(alpha_q30, fitness, 1), .scale = {}}})
+                  .ok());
           Weights after;
           ASSERT_TRUE(backend->read_weights(after).ok());
           for (std::size_t t = 0; t < after.size(); ++t) {

@@ -27,6 +27,15 @@ TEST(MemoryPlan, CoversTheWeightsAndTheirPackedCopy) {
   EXPECT_EQ(plan(64, 2).weights, 4 * 82240);
 }
 
+TEST(MemoryPlan, CountsWhatTheRuleRemembers) {
+  ModelConfig config;
+  const Program program = build_program(config, {}).value();
+  EXPECT_EQ(plan(64, 2).rule, 0);
+  // Two words of four bytes a weight, in the backend and for a checkpoint.
+  EXPECT_EQ(plan_memory(program, {.size = 2, .noise = {}}, 1, 1000, 2, exact::Rule::momentum).rule,
+            2 * 2 * 4 * 82240);
+}
+
 TEST(MemoryPlan, RefusesWhatDoesNotFitWithTheNumbers) {
   const MemoryPlan p = plan(64, 1024);
   EXPECT_TRUE(check_memory(p, p.total()).ok());

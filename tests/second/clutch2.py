@@ -73,6 +73,10 @@ class Config:
     tokens_per_update: int = 8
     alpha: str = "0.1"
     alpha_decay: str = "0"
+    rule: str = "threshold"
+    momentum: str = "0.95"
+    rate: str = "0.5"
+    rate_decay: str = "0.002"
     fitness: str = "sign"
     steps: int = 1
 
@@ -81,6 +85,8 @@ class Config:
             raise ValueError("unknown dialect or activation")
         if self.fitness not in ("sign", "scaled"):
             raise ValueError("unknown fitness")
+        if self.rule not in RULES:
+            raise ValueError("unknown rule")
         if self.population % 2 or self.population % self.group_size:
             raise ValueError("the population must be even and a multiple of group_size")
         if not 0 <= self.seed <= MASK64 or not 0 < q_down(self.alpha, 30) <= 2**30:
@@ -416,8 +422,9 @@ def votes(tensor, factors, fitness):
     return [[dot(row, column) for column in columns] for row in zip(*left)]
 
 
-def alpha_at(config, step):
-    return max(1, q_down(config.alpha, 30) * 2**30 // (2**30 + q_down(config.alpha_decay, 30) * step))
+def scheduled(start, decay, step):
+    """With 30 fractional bits."""
+    return max(1, q_down(start, 30) * 2**30 // (2**30 + q_down(decay, 30) * step))
 
 
 def normal_quantile(alpha_q30):
@@ -432,23 +439,82 @@ def normal_quantile(alpha_q30):
 
 
 def threshold_of(config, tensor, fitness, alpha_q30):
+    return normal_quantile(alpha_q30) * deviation_of(config, tensor, fitness) >> 16
+
+
+def deviation_of(config, tensor, fitness):
     r = config.rank if tensor.cols else 1
-    return normal_quantile(alpha_q30) * isqrt(r * sum(f * f for f in fitness) * 2**16) >> 16
+    return isqrt(r * sum(f * f for f in fitness) * 2**16)
 
 
-def update(row, row_votes, threshold):
-    """Moves weights in place; returns how many changed."""
+def rounded(a, bits):
+    return (a + 2**bits // 2) >> bits
+
+
+def in_deviations(vote, deviation):
+    """A vote in deviations, with 12 fractional bits."""
+    if deviation == 0:
+        return 0
+    e = deviation.bit_length() - 1
+    shift = max(0, e - 11)
+    cut = rounded(min(max(vote, -8 * deviation), 8 * deviation), shift)
+    return rounded(cut * (2 ** (15 + e) // deviation), e - shift + 3)
+
+
+# A rule is a class made for each step and tensor; move() gives the new weight, and changes the memory of it.
+
+
+class Threshold:
+    memory = ()
+
+    def __init__(self, config, tensor, fitness, step):
+        self.threshold = threshold_of(config, tensor, fitness, scheduled(config.alpha, config.alpha_decay, step))
+
+    def move(self, w, vote, _):
+        return clip(w + sign(vote)) if abs(vote) > self.threshold else w
+
+
+class Momentum:
+    memory = ("momentum", "fraction")
+
+    def __init__(self, config, tensor, fitness, step):
+        self.deviation = deviation_of(config, tensor, fitness)
+        self.forget = (2**30 - q_down(config.momentum, 30)) >> 16
+        self.rate = scheduled(config.rate, config.rate_decay, step) >> 18
+
+    def move(self, w, vote, memory):
+        m, u = memory
+        m += rounded((in_deviations(vote, self.deviation) - rounded(m, 4)) * self.forget, 10)
+        u += rounded(m, 4) * self.rate
+        steps = rounded(u, 24)
+        memory[:] = m, u - steps * 2**24
+        return clip(w + steps)
+
+
+RULES = {"threshold": Threshold, "momentum": Momentum}
+
+
+def update(row, row_votes, rule, memory):
+    """Moves weights in place, and their memory; returns how many changed."""
     moved = 0
     for n, v in enumerate(row_votes):
-        if abs(v) > threshold:
-            w = clip(row[n] + sign(v))
-            moved += w != row[n]
-            row[n] = w
+        w = rule.move(row[n], v, memory[n])
+        moved += w != row[n]
+        row[n] = w
     return moved
 
 
-def train(config, tokens, steps=None, weights=None):
-    """Trains `weights` in place (the seed's initial weights unless given); yields a dict for each step."""
+def empty_memory(config):
+    """A list of zeros for each weight, by tensor, flat."""
+    words = len(RULES[config.rule].memory)
+    return [[[0] * words for _ in range(t.rows * (t.cols or 1))] for t in declare(config)]
+
+
+def train(config, tokens, steps=None, weights=None, memory=None):
+    """Trains `weights` (the seed's initial weights unless given) and the rule's memory in place; yields a dict for
+    each step."""
+    if memory is None:
+        memory = empty_memory(config)
     if weights is None:
         weights = initial_weights(config)
     tensors = declare(config)
@@ -466,13 +532,13 @@ def train(config, tokens, steps=None, weights=None):
             loss, states[m] = loss_of_text(config, member, text, states[m])
             losses.append(loss)
         fitness = fitness_of(config.fitness, losses)
-        alpha_q30 = alpha_at(config, step)
         moved = 0
         for index, tensor in enumerate(tensors):
             v = votes(tensor, [factors[p][index] for p in pairs], fitness)
-            threshold = threshold_of(config, tensor, fitness, alpha_q30)
+            rule = RULES[config.rule](config, tensor, fitness, step)
             rows = zip(weights[index], v) if tensor.cols else [(weights[index], v)]
-            moved += sum(update(row, row_votes, threshold) for row, row_votes in rows)
+            for n, (row, row_votes) in enumerate(rows):
+                moved += update(row, row_votes, rule, memory[index][n * len(row) : (n + 1) * len(row)])
         yield {"step": step, "losses": losses, "fitness": fitness, "moved": moved, "digest": digest(config, weights)}
 
 

@@ -151,8 +151,8 @@ class Training(unittest.TestCase):
         self.assertEqual(c.normal_quantile(1), 320 * 1024)
 
     def test_alpha(self):
-        self.assertEqual(c.alpha_at(config(alpha="0.4", alpha_decay="1"), 3), int(0.4 * 2**30) // 4)
-        self.assertEqual(c.alpha_at(config(alpha="0.000000001", alpha_decay="5"), 1000), 1)
+        self.assertEqual(c.scheduled("0.4", "1", 3), int(0.4 * 2**30) // 4)
+        self.assertEqual(c.scheduled("0.000000001", "5", 1000), 1)
 
     def test_fitness(self):
         losses = [10, 30, 50, 50, 1000, 0, 7, 8]
