@@ -37,6 +37,16 @@ def two_sided_tail(z):
     return 1 - 2 / pi().sqrt() * total
 
 
+def raised_cosine(x):
+    """(1 + cos x) / 2, by the power series."""
+    total, term, k = Decimal(0), Decimal(1), 0
+    while abs(term) > Decimal(10) ** -55:
+        total += term
+        k += 2
+        term *= -x * x / (k * (k - 1))
+    return (1 + total) / 2
+
+
 def emit(comment, declaration, values):
     print(f"// {comment}")
     print(f"{declaration} = {{")
@@ -58,3 +68,5 @@ if __name__ == "__main__":
          [nearest(Decimal(2) ** 24 * (1 + Decimal(i) / 256).ln() / LN2) for i in range(257)])
     emit("round(2^32 * P(|N(0,1)| > i/64))", "inline constexpr std::uint64_t kTwoSidedTailTable[321]",
          [nearest(Decimal(2) ** 32 * two_sided_tail(Decimal(i) / 64)) for i in range(321)])
+    emit("round(2^30 * (1 + cos(pi * i/256)) / 2)", "inline constexpr std::uint32_t kRaisedCosineTable[257]",
+         [nearest(Decimal(2) ** 30 * raised_cosine(pi() * i / 256)) for i in range(257)])

@@ -14,10 +14,9 @@ RuleState whole_rule_state(const Program& program, const RuleMemory& memory) {
       const auto size = static_cast<std::size_t>(program.tensors[t].size());
       if (memory.state.empty()) state[k][t].resize(size);
       check_equal(state[k][t].size(), size, "elements of a rule's state");
-      for (const std::int32_t value : state[k][t]) {
-        check(exact::absolute(value) <= exact::entry(memory.rule).states[k].limit,
-              "a rule's state is in range");
-      }
+      const exact::RuleStateEntry& limits = exact::entry(memory.rule).states[k];
+      for (const std::int32_t word : state[k][t])
+        check(word >= limits.least && word <= limits.most, "a rule's state is in range");
     }
   }
   return state;

@@ -29,9 +29,11 @@ std::int64_t vote_threshold(std::uint32_t alpha_q30, std::span<const std::int8_t
 // A rule with its knobs.
 struct Optimiser {
   exact::Rule rule = exact::Rule::threshold;
-  Schedule alpha;                 // threshold: the share of weights that move, at most 1
-  Schedule rate;                  // the others: steps of a weight per deviation, at most 8
-  std::int32_t forget_q14 = 819;  // momentum: what a step takes away of the running mean
+  Schedule alpha;                       // threshold: the share of weights that move, at most 1
+  Schedule rate;                        // the others: steps of a weight per deviation, at most 8
+  std::int32_t forget_q14 = 819;        // momentum, adamw: what a step takes away of the running mean
+  std::int32_t forget_square_q14 = 16;  // adamw: and of the mean square
+  std::uint64_t decay_q30 = 0;          // of weights, per unit of rate; at most 2^30
 
   // The constants of step `step` (below 2^32) for tensors of a rank.
   exact::RuleStep at(std::uint64_t step, std::span<const std::int8_t> fitness, int rank) const;

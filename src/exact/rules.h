@@ -11,22 +11,31 @@
 
 namespace clutch::exact {
 
-// X(name, what it does, its state tensors as {name, largest magnitude}...)
+// X(name, what it does, its state tensors as {name, least, most}...)
 #define CLUTCH_RULES(X)                                                                                   \
   X(threshold, "a weight moves by one where its vote passes a threshold that about a share alpha passes") \
   X(momentum, "a running mean of the votes moves weights at a rate; fractions of a step are kept",        \
-    {"momentum", kMaxMomentum}, {"fraction", kMaxFraction})
+    {"momentum", -kMaxMomentum, kMaxMomentum}, {"fraction", -kMaxFraction, kMaxFraction})                 \
+  X(carry, "votes add up until they are worth a step", {"fraction", -kMaxFraction, kMaxFraction})         \
+  X(adamw, "the running mean over the root of the running mean square moves weights at a rate",           \
+    {"momentum", -kMaxMomentum, kMaxMomentum}, {"square", kLeastSquare, kMaxSquare},                      \
+    {"fraction", -kMaxFraction, kMaxFraction})
 
-constexpr int kMaxRuleStates = 2;
+constexpr int kMaxRuleStates = 3;
 constexpr int kVoteFractionBits = 12;         // of a vote in deviations
 constexpr int kMaxVoteDeviations = 8;         // votes are cut there
 constexpr int kMomentumExtraBits = 4;         // momentum has 16 fractional bits
 constexpr int kMaxMomentum = (1 << 19) + 32;  // see run_mean()
+constexpr int kSquareBits = 10;               // of a vote's square in deviations
+constexpr int kSquareExtraBits = 8;           // their running mean has 18
+constexpr int kMaxSquare = (1 << 24) + 2048;  // 256 · (2^16 + 5) + 129, see run_mean()
+constexpr int kLeastSquare = -130;            // of rounding
 constexpr int kStepFractionBits = 24;         // of a step's fraction
 constexpr int kMaxFraction = 1 << (kStepFractionBits - 1);
 constexpr int kForgetBits = 14;  // of 1 - momentum
 constexpr int kRateBits = 12;
 constexpr int kMaxRate = 8 << kRateBits;
+constexpr int kMaxDecay = 1 << 22;  // a quarter of the weight
 
 enum class Rule : std::uint8_t {
 #define CLUTCH_RULE_ENUM(name, ...) name,
@@ -35,8 +44,8 @@ enum class Rule : std::uint8_t {
 };
 
 struct RuleStateEntry {
-  std::string_view name = {};  // of its tensors: "<weight tensor>.<name>"
-  std::int32_t limit = 0;      // no state exceeds it in magnitude
+  std::string_view name = {};        // of its tensors: "<weight tensor>.<name>"
+  std::int32_t least = 0, most = 0;  // no word is beyond
 };
 
 struct RuleEntry {
@@ -92,23 +101,46 @@ struct RuleStep {
   Rule rule = Rule::threshold;
   std::int64_t threshold = 0;  // threshold: |vote| above this moves
   VoteScale scale;
-  std::int32_t forget_q14 = 0;  // 1 - momentum, in [0, 2^14]
-  std::int32_t rate_q12 = 0;    // steps per deviation, in [0, 2^15]
+  std::int32_t forget_q14 = 0;         // 1 - momentum, in [0, 2^14]
+  std::int32_t forget_square_q14 = 0;  // adamw: the same of the mean square
+  std::int32_t rate_q12 = 0;           // steps per deviation, in [0, 2^15]
+  std::int32_t decay_q24 = 0;          // of the weight per step, in [0, kMaxDecay]
 };
 
-// mean, with 4 bits more than v, moved towards v by the share forget. |v - mean| is at most 2^16 + 4, its
-// product at most 2^30 + 2^16. Beyond 16·max|v| + 9 the mean never rises, which bounds it by 2^19 + 32.
-[[gnu::always_inline]] constexpr std::int32_t run_mean(std::int32_t mean, std::int32_t v,
+// mean, with extra bits more than v, moved towards v by the share forget. Beyond 2^extra · max|v| + 2^(extra
+// - 1) + 1 the mean never rises, which bounds it. Of votes, |v - mean| is at most 2^16 + 5, its product at
+// most 2^30 + 2^17; of squares, which are not negative, the same.
+[[gnu::always_inline]] constexpr std::int32_t run_mean(std::int32_t mean, int extra, std::int32_t v,
                                                        std::int32_t forget_q14) {
-  return mean + round_shift((v - round_shift(mean, kMomentumExtraBits)) * forget_q14,
-                            kForgetBits - kMomentumExtraBits);
+  return mean + round_shift((v - round_shift(mean, extra)) * forget_q14, kForgetBits - extra);
 }
 
-// Adds a move of 2^-24 steps to the fraction and takes the whole steps out of it into the weight. |move| is
-// at most (2^15 + 2)·2^15, so that the sum stays below 2^31; the fraction stays within half a step.
-[[gnu::always_inline]] constexpr std::int32_t take_steps(std::int32_t move, std::int32_t& fraction,
-                                                         std::int32_t weight) {
-  const std::int32_t sum = fraction + move, steps = round_shift(sum, kStepFractionBits);
+// floor(sqrt(x)), x < 2^31: square_root_floor() without a branch.
+[[gnu::always_inline]] constexpr std::int32_t root32(std::int32_t x) {
+  std::uint32_t root = 0;
+#pragma GCC unroll 16
+  for (std::uint32_t bit = 1u << 15; bit != 0; bit >>= 1) {
+    const std::uint32_t next = root | bit;
+    root = next * next <= static_cast<std::uint32_t>(x) ? next : root;
+  }
+  return static_cast<std::int32_t>(root);
+}
+
+// mean / (sqrt(square) + 2^-12) with 12 fractional bits, truncated, within 8: |mean| <= 2^15 + 2 and the
+// square, of 18 bits, becomes one of 24 below 2^31.
+[[gnu::always_inline]] constexpr std::int32_t normalise(std::int32_t mean, std::int32_t square) {
+  const std::int32_t root =
+      root32((square < 0 ? 0 : square) << (2 * kVoteFractionBits - kSquareBits - kSquareExtraBits));
+  return within((mean << kVoteFractionBits) / (root + 1), kMaxVoteDeviations << kVoteFractionBits);
+}
+
+// Adds rate · direction, less the weight's decay, to the fraction (of 2^-24 steps) and takes the whole steps
+// out of it into the weight. |direction| is at most 2^15 + 2: the sum stays below 2^30 + 2^16 + 127·2^22 +
+// 2^23 < 2^31, and the fraction within half a step.
+[[gnu::always_inline]] constexpr std::int32_t take_steps(const RuleStep& step, std::int32_t direction,
+                                                         std::int32_t& fraction, std::int32_t weight) {
+  const std::int32_t sum = fraction + direction * step.rate_q12 - weight * step.decay_q24,
+                     steps = round_shift(sum, kStepFractionBits);
   fraction = sum - steps * (1 << kStepFractionBits);
   return within(weight + steps, kClip);
 }
@@ -120,8 +152,18 @@ struct RuleStep {
     case Rule::threshold:
       return within(weight + (vote > step.threshold) - (vote < -step.threshold), kClip);
     case Rule::momentum:
-      state[0] = run_mean(state[0], scale_vote(step.scale, vote), step.forget_q14);
-      return take_steps(round_shift(state[0], kMomentumExtraBits) * step.rate_q12, state[1], weight);
+      state[0] = run_mean(state[0], kMomentumExtraBits, scale_vote(step.scale, vote), step.forget_q14);
+      return take_steps(step, round_shift(state[0], kMomentumExtraBits), state[1], weight);
+    case Rule::carry:
+      return take_steps(step, scale_vote(step.scale, vote), state[0], weight);
+    case Rule::adamw: {
+      const std::int32_t v = scale_vote(step.scale, vote);
+      state[0] = run_mean(state[0], kMomentumExtraBits, v, step.forget_q14);
+      state[1] = run_mean(state[1], kSquareExtraBits, round_shift(v * v, 2 * kVoteFractionBits - kSquareBits),
+                          step.forget_square_q14);
+      const std::int32_t mean = round_shift(state[0], kMomentumExtraBits);
+      return take_steps(step, normalise(mean, state[1]), state[2], weight);
+    }
   }
   return weight;
 }

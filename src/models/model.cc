@@ -197,7 +197,7 @@ std::vector<Tensor> to_tensors(const Program& program, const Words& words, std::
 }
 
 Result<Words> to_words(const SafetensorsFile& file, const Program& program, std::string_view suffix,
-                       std::int32_t limit, const std::string& file_name) {
+                       std::int32_t least, std::int32_t most, const std::string& file_name) {
   Words words;
   for (const TensorSpec& spec : program.tensors) {
     const std::string name = fmt::format("{}.{}", spec.name, suffix);
@@ -211,8 +211,10 @@ Result<Words> to_words(const SafetensorsFile& file, const Program& program, std:
     auto values = slice<std::int32_t>(*found, spec, layers_of(program, spec.name), file_name);
     if (!values.ok()) return values.status();
     for (const std::int32_t value : values.value()) {
-      if (value > limit || value < -limit)
-        return fail(file_name, fmt::format("tensor '{}' holds {}, beyond ±{}", name, value, limit), way_out);
+      if (value < least || value > most) {
+        return fail(file_name, fmt::format("tensor '{}' holds {}, beyond {}..{}", name, value, least, most),
+                    way_out);
+      }
     }
     words.push_back(std::move(values).value());
   }

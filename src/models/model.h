@@ -55,10 +55,10 @@ std::map<std::string, std::string> to_metadata(const ModelConfig& config);
 std::vector<Tensor> to_tensors(const Program& program, const Weights& weights);
 
 // The same of words that lie as the weights do, as int32 tensors "<weight tensor>.<suffix>"; and back, where
-// a tensor that is missing, of another type or shape, or beyond ±limit is refused by name.
+// a tensor that is missing, of another type or shape, or beyond [least, most] is refused by name.
 std::vector<Tensor> to_tensors(const Program& program, const Words& words, std::string_view suffix);
 Result<Words> to_words(const SafetensorsFile& file, const Program& program, std::string_view suffix,
-                       std::int32_t limit, const std::string& file_name);
+                       std::int32_t least, std::int32_t most, const std::string& file_name);
 
 // A model from a file: a checkpoint of ours (config in its metadata), or foreign weights whose names and
 // shapes an architecture recognises. Fails, naming `file_name` and the tensor, where one is missing, of the

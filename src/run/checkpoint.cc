@@ -161,7 +161,7 @@ Result<RuleMemory> read_rule(const SafetensorsFile& file, const Program& program
   RuleMemory memory{*rule, {}};
   for (int k = 0; k < exact::entry(*rule).state_count(); ++k) {
     const exact::RuleStateEntry& state = exact::entry(*rule).states[k];
-    auto words = to_words(file, program, state.name, state.limit, path);
+    auto words = to_words(file, program, state.name, state.least, state.most, path);
     if (!words.ok()) return words.status();
     memory.state.push_back(std::move(words).value());
   }

@@ -71,6 +71,23 @@ Status check_texts(const RunConfig& config) {
   return {};
 }
 
+// A cosine without a length gets the run's.
+Status resolve_schedule(RunConfig& config) {
+  const auto shape = find_schedule(config.schedule);
+  if (!shape) {
+    return fail("--schedule", fmt::format("'{}' is unknown", config.schedule),
+                fmt::format("choose from: {}", fmt::join(schedule_names(), ", ")));
+  }
+  constexpr std::int64_t kMost = 99'999'999;
+  CLUTCH_RETURN_IF_ERROR(
+      check_range("--schedule-steps", config.schedule_steps, 0, kMost, "0 is for the length of the run"));
+  CLUTCH_RETURN_IF_ERROR(check_range("--warmup", config.warmup, 0, kMost, "0 is for none"));
+  if (*shape == ScheduleShape::cosine && config.schedule_steps == 0) {
+    config.schedule_steps = std::max<std::int64_t>(1, config.steps);
+  }
+  return {};
+}
+
 std::int32_t forget_q14(std::uint64_t momentum_q30) {
   constexpr std::uint64_t kOne = std::uint64_t{1} << 30;
   return momentum_q30 >= kOne ? 0
@@ -107,6 +124,17 @@ Status check_rate(const RunConfig& config) {
   if (forget_q14(momentum.value()) < 1) {
     return fail("--momentum", fmt::format("{} is not in [0, 0.9999]", config.momentum),
                 "0.95 is a usual value");
+  }
+  auto square = parse_decimal_q30(config.square_momentum, "--square-momentum");
+  if (!square.ok()) return square.status();
+  if (forget_q14(square.value()) < 1) {
+    return fail("--square-momentum", fmt::format("{} is not in [0, 0.9999]", config.square_momentum),
+                "0.999 is a usual value");
+  }
+  auto weight_decay = parse_decimal_q30(config.weight_decay, "--weight-decay");
+  if (!weight_decay.ok()) return weight_decay.status();
+  if (weight_decay.value() > kOne) {
+    return fail("--weight-decay", fmt::format("{} is not in [0, 1]", config.weight_decay), "0 is for none");
   }
   auto rate = parse_decimal_q30(config.rate, "--rate");
   if (!rate.ok()) return rate.status();
@@ -156,7 +184,8 @@ const std::vector<Knob>& knobs() {
       {"tokens-per-update", &C::tokens_per_update, kMeaning,
        "Tokens each member reads before an update. Longer sees further back and updates less often"},
       {"rule", &C::rule, kMeaning,
-       "How votes move weights: threshold (those beyond it, by one), momentum (a running mean, at a rate)"},
+       "How votes move weights: threshold (those beyond it, by one), momentum (a running mean, at a rate), "
+       "carry (votes add up to steps), adamw (momentum over the votes' own root mean square)"},
       {"alpha", &C::alpha, kMeaning,
        "Of the threshold rule: share of weights that move per step, in (0, 1]. Above 1: alpha 1 decaying by "
        "(2^alpha - 1)/1000 a "
@@ -164,14 +193,26 @@ const std::vector<Knob>& knobs() {
       {"alpha-decay", &C::alpha_decay, kMeaning,
        "alpha is divided by 1 + this * step. Larger settles sooner; smaller keeps learning longer"},
       {"momentum", &C::momentum, kMeaning,
-       "Of the momentum rule: share of the running mean that a step keeps, in [0, 1). Nearer to 1 averages "
-       "over "
-       "more steps"},
+       "Of momentum and adamw: share of the running mean that a step keeps, in [0, 1). Nearer to 1 averages "
+       "over more steps"},
+      {"square-momentum", &C::square_momentum, kMeaning, "Of adamw: the same for the mean square"},
       {"rate", &C::rate, kMeaning,
-       "Of the momentum rule: weight steps per deviation of the running mean, in (0, 8]"},
+       "Of all rules but threshold: weight steps per deviation of the votes, in (0, 8]"},
       {"rate-decay", &C::rate_decay, kMeaning,
        "rate is divided by 1 + this * step. Larger settles sooner; smaller keeps learning longer"},
-      {"fitness", &C::fitness, kMeaning, "What a pair's losses become: sign, or scaled (their difference)"},
+      {"weight-decay", &C::weight_decay, kMeaning,
+       "Of all rules but threshold: share of itself that a weight loses per step at rate 1, in [0, 1]"},
+      {"schedule", &C::schedule, kMeaning,
+       "How alpha and rate change: constant, inverse (by their decay), root (by its square root) or cosine "
+       "(to 0 at "
+       "--schedule-steps)"},
+      {"schedule-steps", &C::schedule_steps, kMeaning,
+       "Length of a cosine; 0 for the --steps that the run begins with"},
+      {"warmup", &C::warmup, kMeaning, "Steps in which alpha or rate rises to its schedule"},
+      {"fitness", &C::fitness, kMeaning,
+       "What a pair's losses become: sign, scaled (their difference, by the mean one), clipped (scaled, at "
+       "the mean "
+       "one), or strong (sign, where the difference is at least half the mean one)"},
       {"carry", &C::carry, kMeaning,
        "What members remember from window to window: keep their states, or reset them (and checkpoints hold "
        "none)"},
@@ -280,16 +321,26 @@ Status resolve(RunConfig& config) {
     return fail("--rule", fmt::format("'{}' is unknown", config.rule),
                 fmt::format("choose from: {}", fmt::join(rule_names(), ", ")));
   }
+  CLUTCH_RETURN_IF_ERROR(resolve_schedule(config));
   CLUTCH_RETURN_IF_ERROR(check_rate(config));
   return resolve_alpha(config);
 }
 
 Optimiser optimiser(const RunConfig& config) {
   const auto q30 = [](const std::string& text) { return parse_decimal_q30(text, "").value(); };
+  const auto schedule = [&](const std::string& start, const std::string& decay) {
+    return Schedule{.shape = *find_schedule(config.schedule),
+                    .start_q30 = q30(start),
+                    .decay_q30 = q30(decay),
+                    .length = static_cast<std::uint64_t>(std::max<std::int64_t>(1, config.schedule_steps)),
+                    .warmup = static_cast<std::uint64_t>(config.warmup)};
+  };
   return {.rule = *find_rule(config.rule),
-          .alpha = {.start_q30 = q30(config.alpha), .decay_q30 = q30(config.alpha_decay)},
-          .rate = {.start_q30 = q30(config.rate), .decay_q30 = q30(config.rate_decay)},
-          .forget_q14 = forget_q14(q30(config.momentum))};
+          .alpha = schedule(config.alpha, config.alpha_decay),
+          .rate = schedule(config.rate, config.rate_decay),
+          .forget_q14 = forget_q14(q30(config.momentum)),
+          .forget_square_q14 = forget_q14(q30(config.square_momentum)),
+          .decay_q30 = q30(config.weight_decay)};
 }
 
 std::uint32_t valid_permille(const RunConfig& config) {

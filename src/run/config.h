@@ -30,7 +30,9 @@ struct RunConfig {
   std::int64_t tokens_per_update = 100;
   std::string rule = "threshold";
   std::string alpha = "0.5", alpha_decay = "0.002";
-  std::string momentum = "0.95", rate = "0.5", rate_decay = "0.002";
+  std::string momentum = "0.95", square_momentum = "0.999", rate = "1", rate_decay = "0.002";
+  std::string weight_decay = "0", schedule = "inverse";
+  std::int64_t schedule_steps = 0, warmup = 0;
   std::string fitness = "scaled";
   std::string carry = "keep";
   std::int64_t seed = 0, steps = 1000;

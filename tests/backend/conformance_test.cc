@@ -32,11 +32,12 @@ RuleMemory random_memory(Random& random, const Program& program) {
   if (random.chance(30)) return memory;
   memory.state = whole_rule_state(program, memory);
   for (std::size_t k = 0; k < memory.state.size(); ++k) {
-    const std::int64_t limit = exact::entry(memory.rule).states[k].limit;
+    const exact::RuleStateEntry& limits = exact::entry(memory.rule).states[k];
     for (auto& tensor : memory.state[k]) {
-      for (auto& word : tensor)
-        word = static_cast<std::int32_t>(random.chance(20) ? limit * random.in(-1, 1)
-                                                           : random.in(-limit, limit));
+      for (auto& word : tensor) {
+        word = static_cast<std::int32_t>(random.in(limits.least, limits.most));
+        if (random.chance(20)) word = random.chance(50) ? limits.least : limits.most;
+      }
     }
   }
   return memory;
@@ -95,8 +96,11 @@ void update(Backend& backend, const Case& c, Random& random, Outcome& outcome) {
   std::vector<std::int8_t> fitness(c.pairs > 0 ? c.pairs : random.in(1, 30));
   for (auto& f : fitness)
     f = static_cast<std::int8_t>(random.chance(50) ? random.in(-1, 1) : random.in(-127, 127));
-  Optimiser optimiser{.rule = c.memory.rule};
+  Optimiser optimiser;
+  optimiser.rule = c.memory.rule;
   optimiser.forget_q14 = static_cast<std::int32_t>(random.in(1, 1 << exact::kForgetBits));
+  optimiser.forget_square_q14 = static_cast<std::int32_t>(random.in(1, 1 << exact::kForgetBits));
+  optimiser.decay_q30 = static_cast<std::uint64_t>(random.chance(50) ? 0 : random.in(0, 1 << 30));
   optimiser.rate.start_q30 = static_cast<std::uint64_t>(random.in(1 << 18, std::int64_t{1} << 33));
   UpdateRequest request{.noise = {.seed = c.seed, .epoch = 9},
                         .fitness = fitness,

@@ -61,10 +61,14 @@ struct Golden {
   std::vector<std::uint64_t> digests;
 };
 
-const Optimiser kMomentum = {.rule = exact::Rule::momentum,
-                             .alpha = {},
-                             .rate = {.start_q30 = 3ull << 30, .decay_q30 = 1 << 24},
-                             .forget_q14 = 1638};
+Optimiser by(exact::Rule rule) {
+  Optimiser optimiser;
+  optimiser.rule = rule;
+  optimiser.rate = {.start_q30 = 3ull << 30, .decay_q30 = 1 << 24};
+  optimiser.forget_q14 = 1638;
+  if (rule == exact::Rule::adamw) optimiser.decay_q30 = 1 << 24;
+  return optimiser;
+}
 
 const Golden kGolden[] = {
     {.model = {.dim = 64, .layers = 2},
@@ -82,9 +86,21 @@ const Golden kGolden[] = {
     {.model = {.dim = 72, .layers = 1},
      .noise = {.rank = 2, .sigma_shift = 3},
      .shape = FitnessShape::scaled,
-     .optimiser = kMomentum,
+     .optimiser = by(exact::Rule::momentum),
      .digests = {16123158042802188860u, 9818343337086604379u, 3926964507589863668u, 389332847275425203u,
                  9562260530572018956u}},
+    {.model = {.dim = 24, .layers = 2},
+     .noise = {.rank = 1, .sigma_shift = 3},
+     .shape = FitnessShape::scaled,
+     .optimiser = by(exact::Rule::carry),
+     .digests = {17168086243475449904u, 468823830604199814u, 1290403621149362077u, 8327169394678071324u,
+                 627903062555861025u}},
+    {.model = {.dim = 80, .layers = 1},
+     .noise = {.rank = 1, .sigma_shift = 4},
+     .shape = FitnessShape::sign,
+     .optimiser = by(exact::Rule::adamw),
+     .digests = {1102587700248197302u, 13484779845812541903u, 13774777939788673820u, 8611526849202524237u,
+                 13741662193499061442u}},
 };
 
 TEST(Golden, StepsOnEveryBackend) {

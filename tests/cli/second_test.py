@@ -41,8 +41,13 @@ def random_config(rng):
         rule=rng.choice(list(clutch2.RULES)),
         momentum=rng.choice(["0", "0.5", "0.9", "0.95", "0.9999"]),
         rate=rng.choice(["0.001", "0.5", "1", "3.7", "8"]),
+        square_momentum=rng.choice(["0", "0.9", "0.999"]),
         rate_decay=rng.choice(["0", "0.002", "0.25"]),
-        fitness=rng.choice(["sign", "scaled"]),
+        weight_decay=rng.choice(["0", "0", "0.01", "1"]),
+        schedule=rng.choice(["constant", "inverse", "root", "cosine"]),
+        schedule_steps=rng.choice([0, 2, 7]),
+        warmup=rng.choice([0, 0, 1, 3]),
+        fitness=rng.choice(["sign", "scaled", "scaled", "clipped", "strong"]),
         steps=rng.randrange(3, 6),
     )
 
@@ -145,6 +150,8 @@ class SecondTest(CliTest):
         self.compare(103, dialect="egg.c", activation="relu", layers=3, dim=5)
         self.compare(104, rule="momentum", momentum="0", rate="8", fitness="scaled", population=24, group_size=2)
         self.compare(105, rule="momentum", fitness="scaled", rank=3, noise_reuse=0, steps=6)
+        self.compare(106, rule="adamw", rate="8", fitness="scaled", momentum="0.9", steps=6)
+        self.compare(107, rule="carry", rate="8", weight_decay="1", schedule="cosine", steps=6)
 
     def test_negative_seed_is_the_seed_modulo_2_to_the_64(self):
         config = clutch2.Config(dim=4, layers=1, vocab=16, seed=2**64 - 1)

@@ -24,7 +24,7 @@ TEST(Schedule, IsTheRationalRoundedDown) {
       std::uint64_t before = kOne;
       for (const std::uint64_t step :
            {0ULL, 1ULL, 2ULL, 3ULL, 10ULL, 999ULL, 1000000ULL, 1ULL << 31, (1ULL << 32) - 1}) {
-        const std::uint64_t alpha = Schedule{start, decay}.at(step);
+        const std::uint64_t alpha = Schedule{.start_q30 = start, .decay_q30 = decay}.at(step);
         const auto wide = static_cast<unsigned __int128>(start) * kOne;
         const auto divisor = static_cast<unsigned __int128>(decay) * step + kOne;
         const auto expected = std::max<std::uint64_t>(1, static_cast<std::uint64_t>(wide / divisor));
@@ -34,8 +34,8 @@ TEST(Schedule, IsTheRationalRoundedDown) {
       }
     }
   }
-  EXPECT_EQ((Schedule{kOne / 2, kOne / 2}.at(2)), kOne / 4);
-  EXPECT_EQ((Schedule{kOne / 2, 0}.at(1u << 31)), kOne / 2);
+  EXPECT_EQ((Schedule{.start_q30 = kOne / 2, .decay_q30 = kOne / 2}.at(2)), kOne / 4);
+  EXPECT_EQ((Schedule{.start_q30 = kOne / 2}.at(1u << 31)), kOne / 2);
 }
 
 long double real_quantile(long double alpha) {
@@ -98,27 +98,95 @@ TEST(VoteScale, IsNearTheRealOneAndBounded) {
   EXPECT_EQ(exact::scale_vote(exact::make_vote_scale(0), 0), 0);
 }
 
-// At the ends of every range nothing leaves 32 bits (the sanitizers watch) and limits hold.
-TEST(Momentum, StaysInItsLimits) {
-  exact::RuleStep step{.rule = exact::Rule::momentum, .scale = exact::make_vote_scale(300)};
-  for (const int forget : {1, 819, 1 << exact::kForgetBits}) {
-    for (const int rate : {1, exact::kMaxRate}) {
-      step.forget_q14 = forget, step.rate_q12 = rate;
-      for (const int sign : {1, -1}) {
-        std::int32_t state[2] = {-sign * exact::kMaxMomentum, -sign * exact::kMaxFraction}, weight = 0;
-        for (int i = 0; i < 70000; ++i) {
-          weight = exact::apply_rule(exact::Rule::momentum, step, sign * INT32_MAX, state, weight);
-          ASSERT_LE(std::abs(state[0]), exact::kMaxMomentum);
-          ASSERT_LE(std::abs(state[1]), exact::kMaxFraction);
-          ASSERT_LE(std::abs(weight), 127);
-        }
-        if (forget > 1) {
-          EXPECT_NEAR(state[0], sign * 8 * 65536, 200) << "it comes to the votes' mean";
-          EXPECT_EQ(weight, sign * 127);
+// From the ends of every range, by extreme votes and constants, nothing leaves 32 bits (the sanitizers watch)
+// and limits hold.
+TEST(Rule, StaysInItsLimits) {
+  std::mt19937_64 random(5);
+  for (const exact::RuleEntry& entry : exact::kRules) {
+    const exact::Rule rule = *find_rule(entry.name);
+    for (int round = 0; round < 400; ++round) {
+      const auto either = [&](auto a, auto b) { return random() % 2 == 0 ? a : b; };
+      const exact::RuleStep step{
+          .rule = rule,
+          .threshold = either(0, 1000),
+          .scale = exact::make_vote_scale(256 + random() % 5000),
+          .forget_q14 = either(1 << exact::kForgetBits, 1 + static_cast<int>(random() % 900)),
+          .forget_square_q14 = either(1 << exact::kForgetBits, 16),
+          .rate_q12 = either(exact::kMaxRate, static_cast<int>(random() % 4096)),
+          .decay_q24 = either(exact::kMaxDecay, 0)};
+      std::int32_t state[exact::kMaxRuleStates] = {}, weight = either(127, -127);
+      for (int k = 0; k < entry.state_count(); ++k)
+        state[k] = either(entry.states[k].least, entry.states[k].most);
+      for (int i = 0; i < 300; ++i) {
+        const std::int32_t vote = random() % 4 == 0 ? static_cast<std::int32_t>(random() % 2000) - 1000
+                                                    : (i / 100 % 2 == 0 ? INT32_MAX : -INT32_MAX);
+        weight = exact::apply_rule(rule, step, vote, state, weight);
+        ASSERT_LE(std::abs(weight), 127);
+        for (int k = 0; k < entry.state_count(); ++k) {
+          ASSERT_GE(state[k], entry.states[k].least) << entry.name << " " << entry.states[k].name;
+          ASSERT_LE(state[k], entry.states[k].most) << entry.name << " " << entry.states[k].name;
         }
       }
     }
   }
+}
+
+TEST(AdamW, TheRootIsTheFloor) {
+  std::mt19937_64 random(6);
+  for (std::int32_t x = 0; x < 100000; ++x)
+    ASSERT_EQ(exact::root32(x), static_cast<std::int32_t>(exact::square_root_floor(x)));
+  for (int i = 0; i < 100000; ++i) {
+    const auto x = static_cast<std::int32_t>(random() % INT32_MAX);
+    ASSERT_EQ(exact::root32(x), static_cast<std::int32_t>(exact::square_root_floor(x)));
+  }
+}
+
+// Against real arithmetic: bias correction from the first step on, moments, decay.
+TEST(AdamW, IsNearTheRealOne) {
+  std::mt19937_64 random(7);
+  const std::vector<std::int8_t> fitness(16, 1);  // a deviation of 1024
+  Optimiser adamw;
+  adamw.rule = exact::Rule::adamw, adamw.forget_q14 = 1638, adamw.forget_square_q14 = 16;
+  adamw.rate = {.start_q30 = kOne / 4}, adamw.decay_q30 = kOne / 100;
+  const double keep = 1 - 1638 / 16384.0, keep_square = 1 - 16 / 16384.0;
+  std::int32_t state[3] = {}, weight = 0;
+  double mean = 0, square = 0, real = 0;
+  for (int t = 0; t < 2000; ++t) {
+    const auto vote = static_cast<std::int32_t>(random() % 6000) - 2600;
+    weight = exact::apply_rule(exact::Rule::adamw, adamw.at(t, fitness, 1), vote, state, weight);
+    const double v = vote / 1024.0;
+    mean += (v - mean) * (1 - keep), square += (v * v - square) * (1 - keep_square);
+    const double unbiased = mean / (1 - std::pow(keep, t + 1));
+    const double root = std::sqrt(square / (1 - std::pow(keep_square, t + 1)));
+    real += 0.25 * unbiased / root - 0.0025 * static_cast<double>(weight);
+    real = std::clamp(real, -127.5, 127.5);
+    ASSERT_NEAR(weight, real, 1.5) << t;
+  }
+  EXPECT_GT(weight, 10);
+}
+
+TEST(Schedule, CosineAndWarmup) {
+  const Schedule cosine{.shape = ScheduleShape::cosine, .start_q30 = 3ull << 30, .length = 1000};
+  for (const int t : {0, 1, 3, 250, 500, 999, 1000, 5000}) {
+    const double real = 1.5 * (1 + std::cos(std::acos(-1.0) * std::min(t, 1000) / 1000));
+    EXPECT_NEAR(static_cast<double>(cosine.at(t)) / kOne, real, 1e-4) << t;
+  }
+  EXPECT_EQ(cosine.at(0), 3ull << 30);
+  EXPECT_EQ(cosine.at(1u << 30), 1u);
+  const Schedule root{.shape = ScheduleShape::root, .start_q30 = 3ull << 30, .decay_q30 = kOne / 50};
+  for (const int t : {0, 1, 3, 250, 5000, 100000000}) {
+    EXPECT_NEAR(static_cast<double>(root.at(t)) / kOne, 3 / std::sqrt(1 + t / 50.0), 1e-4) << t;
+  }
+  Schedule warm{.shape = ScheduleShape::constant, .start_q30 = kOne, .decay_q30 = 77, .warmup = 4};
+  EXPECT_EQ(warm.at(0), kOne / 4);
+  EXPECT_EQ(warm.at(2), kOne / 4 * 3);
+  EXPECT_EQ(warm.at(3), kOne);
+  EXPECT_EQ(warm.at(99), kOne);
+  const Schedule longest{.shape = ScheduleShape::cosine,
+                         .start_q30 = std::uint64_t{1} << 33,
+                         .length = 1u << 31,
+                         .warmup = 1u << 30};
+  EXPECT_NEAR(static_cast<double>(longest.at((1u << 30) - 1)), 0x1p32, 1000) << "no overflow";
 }
 
 // Fractions of steps add up: a constant vote moves a weight by rate · votes in deviations.

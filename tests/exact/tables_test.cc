@@ -1,4 +1,4 @@
-// Every entry of the three tables against long double.
+// Every entry of the tables against long double.
 #include "exact/tables.h"
 
 #include <gtest/gtest.h>
@@ -24,6 +24,14 @@ TEST(Tables, TwoSidedTailIsTheNearestInteger) {
   ASSERT_EQ(std::size(kTwoSidedTailTable), 321u);
   for (int i = 0; i <= 320; ++i) {
     EXPECT_EQ(kTwoSidedTailTable[i], std::llroundl(0x1p32L * std::erfc(i / 64.0L / std::sqrt(2.0L)))) << i;
+  }
+}
+
+TEST(Tables, RaisedCosineIsTheNearestInteger) {
+  ASSERT_EQ(std::size(kRaisedCosineTable), 257u);
+  for (int i = 0; i <= 256; ++i) {
+    const long double real = 0x1p29L * (1 + std::cos(std::acos(-1.0L) * i / 256));
+    EXPECT_EQ(kRaisedCosineTable[i], std::llroundl(real)) << i;
   }
 }
 

@@ -83,13 +83,15 @@ class Tables(unittest.TestCase):
             self.assertLess(abs(g - 2**24 * math.log2(1 + i / 256)), 0.5001)
         for i, q in enumerate(c.Q):
             self.assertLess(abs(q - 2**32 * math.erfc(i / 64 / 2**0.5)), 0.5001)
-        self.assertEqual((len(c.E), len(c.G), len(c.Q)), (17, 257, 321))
+        for i, x in enumerate(c.C):
+            self.assertLess(abs(x - 2**29 * (1 + math.cos(math.pi * i / 256))), 0.5001)
+        self.assertEqual((len(c.E), len(c.G), len(c.Q), len(c.C)), (17, 257, 321, 257))
 
     @unittest.skipUnless(os.path.exists(TABLES), "the program's tables are not here")
     def test_against_the_program(self):
         with open(TABLES, encoding="utf-8") as file:
             bodies = re.findall(r"\{([\d,\s]*)\}", file.read())
-        self.assertEqual([[int(v) for v in re.findall(r"\d+", body)] for body in bodies], [c.E, c.G, c.Q])
+        self.assertEqual([[int(v) for v in re.findall(r"\d+", body)] for body in bodies], [c.E, c.G, c.Q, c.C])
 
 
 class Model(unittest.TestCase):
@@ -151,8 +153,8 @@ class Training(unittest.TestCase):
         self.assertEqual(c.normal_quantile(1), 320 * 1024)
 
     def test_alpha(self):
-        self.assertEqual(c.scheduled("0.4", "1", 3), int(0.4 * 2**30) // 4)
-        self.assertEqual(c.scheduled("0.000000001", "5", 1000), 1)
+        self.assertEqual(c.scheduled(config(), "0.4", "1", 3), int(0.4 * 2**30) // 4)
+        self.assertEqual(c.scheduled(config(), "0.000000001", "5", 1000), 1)
 
     def test_fitness(self):
         losses = [10, 30, 50, 50, 1000, 0, 7, 8]
