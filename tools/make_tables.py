@@ -54,6 +54,16 @@ def turn(i):
     return [nearest(Decimal(2) ** 62 * part) for part in parts]
 
 
+def raised_cosine(x):
+    """(1 + cos x) / 2, by the power series."""
+    total, term, k = Decimal(0), Decimal(1), 0
+    while abs(term) > Decimal(10) ** -55:
+        total += term
+        k += 2
+        term *= -x * x / (k * (k - 1))
+    return (1 + total) / 2
+
+
 def emit(comment, declaration, values):
     print(f"// {comment}")
     print(f"{declaration} = {{")
@@ -81,3 +91,5 @@ if __name__ == "__main__":
          [nearest(gelu(Decimal(x) / 16) * 16) for x in range(-127, 128)])
     emit("round(2^62 * cos(10000^(-i/32))), round(2^62 * sin(10000^(-i/32)))",
          "inline constexpr std::int64_t kTurnTable[32][2]", [f"{{{c}, {s}}}" for c, s in map(turn, range(32))])
+    emit("round(2^30 * (1 + cos(pi * i/256)) / 2)", "inline constexpr std::uint32_t kRaisedCosineTable[257]",
+         [nearest(Decimal(2) ** 30 * raised_cosine(pi() * i / 256)) for i in range(257)])

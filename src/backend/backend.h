@@ -9,8 +9,10 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
+#include "exact/rules.h"
 #include "program/program.h"
 #include "program/verify.h"
 
@@ -49,12 +51,20 @@ struct EvaluateResult {
   std::span<std::int8_t> logits;   // empty, or [members][length][vocab]
 };
 
-// Folds a population into the weights by the threshold rule (evolution/rule.h).
+// What a rule remembers: for each of its state tensors a word per weight. Empty stands for zeros.
+using RuleState = std::vector<Words>;
+
+// A rule (exact/rules.h) and its memory.
+struct RuleMemory {
+  exact::Rule rule = exact::Rule::threshold;
+  RuleState state = {};
+};
+
+// Folds a population into the weights by the rule that was loaded.
 struct UpdateRequest {
   NoiseSource noise;                     // first_pair is 0: an update sees the whole population
   std::span<const std::int8_t> fitness;  // [pairs]
-  std::int64_t matrix_threshold = 0;     // |V| above this moves an element of a matrix by one
-  std::int64_t vector_threshold = 0;     // the same for vectors
+  exact::RuleStep matrix, vector;        // the rule's constants for matrices and for vectors
 };
 
 struct UpdateResult {
@@ -75,9 +85,13 @@ class Backend {
   // Whether it can run a program that verify() accepts; if not, what is in the way.
   virtual Status supports(const Program& program, const NoiseShape& noise) const = 0;
 
-  // Takes a program, which must outlive it, and its weights. Replaces what was loaded; earlier States are
-  // void.
-  virtual Status load(const Program& program, const NoiseShape& noise, const Weights& weights) = 0;
+  // Takes a program, which must outlive it, its weights, and the rule that will update them. Replaces what
+  // was loaded; earlier States are void.
+  virtual Status load(const Program& program, const NoiseShape& noise, const Weights& weights,
+                      const RuleMemory& memory) = 0;
+  Status load(const Program& program, const NoiseShape& noise, const Weights& weights) {
+    return load(program, noise, weights, {});
+  }
 
   virtual Result<std::unique_ptr<States>> new_states(std::uint32_t members) = 0;
 
@@ -85,12 +99,17 @@ class Backend {
 
   virtual Result<UpdateResult> update(const UpdateRequest& request) = 0;
 
-  // Copies the weights to the host.
-  virtual Status read_weights(Weights& out) const = 0;
+  // Copies the weights to the host, and what the rule remembers where `state` is given.
+  virtual Status read_weights(Weights& out, RuleState* state) const = 0;
+  Status read_weights(Weights& out) const { return read_weights(out, nullptr); }
 
   // Evaluates as evaluate() would and hands over every slot that instructions write of member `member`, token
   // by token (tokens in order; instructions of a token in program order). States are left as they were.
   virtual Status trace(const EvaluateRequest& request, std::uint32_t member, const TraceSink& sink) = 0;
 };
+
+// `memory.state`, or zeros of its shape. A state of another shape, or beyond the rule's limits, is a broken
+// invariant: files are checked where they are read.
+RuleState whole_rule_state(const Program& program, const RuleMemory& memory);
 
 }  // namespace clutch

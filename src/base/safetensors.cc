@@ -165,10 +165,12 @@ struct Layout {
 
 Result<PlacedTensor> check_entry(const Entry& entry, std::uint64_t data_bytes, const std::string& name) {
   const std::string label = "tensor " + shown(entry.name);
-  if (entry.dtype != "I8") {
-    return fail(name, fmt::format("{} has dtype {}; only I8 is supported", label, shown(entry.dtype)),
+  if (entry.dtype != "I8" && entry.dtype != "I32") {
+    return fail(name,
+                fmt::format("{} has dtype {}; only I8 and I32 are supported", label, shown(entry.dtype)),
                 "convert the model to int8 tensors first");
   }
+  const ElementType type = entry.dtype == "I8" ? ElementType::kInt8 : ElementType::kInt32;
   std::vector<std::int64_t> shape;
   for (const std::uint64_t dimension : entry.shape) {
     if (dimension > std::numeric_limits<std::int64_t>::max()) {
@@ -177,7 +179,9 @@ Result<PlacedTensor> check_entry(const Entry& entry, std::uint64_t data_bytes, c
     shape.push_back(static_cast<std::int64_t>(dimension));
   }
   const auto count = element_count(shape);
-  if (!count) return fail(name, label + " has a shape of more than 2^63 elements", kDamagedHint);
+  std::int64_t bytes = 0;
+  if (!count || __builtin_mul_overflow(*count, bytes_of(type), &bytes))
+    return fail(name, label + " has a shape of more than 2^63 elements", kDamagedHint);
   if (entry.offsets.size() != 2) {
     return fail(name, fmt::format("{} has {} data_offsets, not 2", label, entry.offsets.size()),
                 kDamagedHint);
@@ -187,11 +191,11 @@ Result<PlacedTensor> check_entry(const Entry& entry, std::uint64_t data_bytes, c
     return fail(name, fmt::format("{} ends at byte {} of the data, which has {}", label, end, data_bytes),
                 kTruncatedHint);
   }
-  if (begin > end || end - begin != static_cast<std::uint64_t>(*count)) {
+  if (begin > end || end - begin != static_cast<std::uint64_t>(bytes)) {
     return fail(name, fmt::format("{} has {} elements, but data_offsets [{}, {}]", label, *count, begin, end),
                 kDamagedHint);
   }
-  return PlacedTensor{.tensor = {.name = entry.name, .shape = std::move(shape), .data = {}},
+  return PlacedTensor{.tensor = {.name = entry.name, .shape = std::move(shape), .data = {}, .type = type},
                       .begin_bytes = begin,
                       .end_bytes = end};
 }
@@ -367,10 +371,13 @@ Result<std::string> safetensors_header(const SafetensorsFile& file, const std::s
   std::size_t filled = 0;
   for (const Tensor& tensor : file.tensors) {
     check(names.insert(tensor.name).second, "a tensor's name is its own, and not that of the metadata");
-    check(element_count(tensor.shape) == std::int64_t(tensor.data.size()), "a tensor's data fills its shape");
+    const auto count = element_count(tensor.shape);
+    check(count && *count * bytes_of(tensor.type) == std::int64_t(tensor.data.size()),
+          "a tensor's data fills its shape");
     const auto json_name = json_string(tensor.name);
     if (!json_name) return not_utf8("the tensor name", tensor.name);
-    fields.push_back(fmt::format(R"({}:{{"dtype":"I8","shape":[{}],"data_offsets":[{},{}]}})", *json_name,
+    fields.push_back(fmt::format(R"({}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})", *json_name,
+                                 tensor.type == ElementType::kInt8 ? "I8" : "I32",
                                  fmt::join(tensor.shape, ","), filled, filled + tensor.data.size()));
     filled += tensor.data.size();
   }

@@ -1,6 +1,7 @@
-// The safetensors file format, for int8 tensors: an 8-byte little-endian header length, a JSON header with
-// each tensor's dtype, shape and place, then the tensors' bytes. Nothing in a file is trusted: every length,
-// count and offset is checked before it is used, so a file that is damaged, foreign or hostile is a Status.
+// The safetensors file format, for tensors of int8 and int32: an 8-byte little-endian header length, a JSON
+// header with each tensor's dtype, shape and place, then the tensors' bytes. Nothing in a file is trusted:
+// every length, count and offset is checked before it is used, so a file that is damaged, foreign or hostile
+// is a Status.
 #pragma once
 
 #include <map>
@@ -21,8 +22,8 @@ struct SafetensorsFile {
 };
 
 // Parses a whole file held in memory. `name` stands for it in failures. Refused are files of other formats,
-// headers of more than 100 MB or with anything but the format's fields, dtypes other than I8, names given
-// twice, and tensors that do not fill the data exactly, without gaps, overlaps or trailing bytes.
+// headers of more than 100 MB or with anything but the format's fields, dtypes other than I8 and I32, names
+// given twice, and tensors that do not fill the data exactly, without gaps, overlaps or trailing bytes.
 Result<SafetensorsFile> parse_safetensors(std::string_view bytes, const std::string& name);
 
 // The same for a file on disk. Holds the header and the tensors in memory, never the file besides them.

@@ -1,6 +1,5 @@
-// A named array of int8 as files and programs exchange it: weights, and the states of members in a
-// checkpoint. It owns its bytes and knows no arithmetic. int8 is the only element type that models have
-// today; a second one would become a field here and an entry in safetensors' list of types.
+// A named array of integers as files and programs exchange it: weights, and in a checkpoint the states of
+// members and what a rule remembers. It owns its bytes and knows no arithmetic.
 #pragma once
 
 #include <cstdint>
@@ -11,10 +10,15 @@
 
 namespace clutch {
 
+enum class ElementType : std::uint8_t { kInt8, kInt32 };  // safetensors' I8 and I32
+constexpr std::int64_t bytes_of(ElementType type) { return type == ElementType::kInt8 ? 1 : 4; }
+
 struct Tensor {
   std::string name;
   std::vector<std::int64_t> shape;  // outermost dimension first; empty for a scalar
-  std::vector<std::int8_t> data;    // row-major, exactly element_count(shape) values
+  std::vector<std::int8_t>
+      data;  // row-major, the bytes of exactly element_count(shape) values, little-endian
+  ElementType type = ElementType::kInt8;
 
   bool operator==(const Tensor&) const = default;
 };

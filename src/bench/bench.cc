@@ -121,8 +121,8 @@ class Trainee {
         static_cast<std::int64_t>(512 * exact::square_root_floor(static_cast<std::uint64_t>(pairs)));
     auto result = backend_.update({.noise = {.seed = 7, .epoch = epoch_++, .first_pair = 0},
                                    .fitness = fitness_,
-                                   .matrix_threshold = threshold,
-                                   .vector_threshold = threshold});
+                                   .matrix = {.threshold = threshold, .scale = {}},
+                                   .vector = {.threshold = threshold, .scale = {}}});
     if (!result.ok()) return result.status();
     digest_ = result.value().digest;
     return {};

@@ -28,6 +28,22 @@ std::int64_t mean_magnitude(std::span<const std::int64_t> differences) {
   return quotients + exact::divide_floor(remainders, count);
 }
 
+constexpr std::int64_t kMeanFitness = 32;  // of a pair whose difference is the mean one
+
+// scaled: |d| as a multiple of the mean, times kMeanFitness.
+std::int64_t size_of(FitnessShape shape, std::int64_t scaled) {
+  switch (shape) {
+    case FitnessShape::sign:
+      return 1;
+    case FitnessShape::scaled:
+    case FitnessShape::clipped:
+      return std::min<std::int64_t>(max_fitness(shape), scaled);
+    case FitnessShape::strong:
+      return 2 * scaled >= kMeanFitness ? 1 : 0;
+  }
+  return 0;
+}
+
 }  // namespace
 
 std::string_view name(FitnessShape shape) { return kShapes[static_cast<int>(shape)].name; }
@@ -51,13 +67,10 @@ std::vector<std::int8_t> fitness_of(FitnessShape shape, std::span<const std::int
   std::vector<std::int64_t> differences;
   for (std::size_t m = 0; m < losses.size(); m += 2) differences.push_back(losses[m + 1] - losses[m]);
   const std::int64_t mean =
-      shape == FitnessShape::scaled ? std::max<std::int64_t>(1, mean_magnitude(differences)) : 1;
+      shape == FitnessShape::sign ? 1 : std::max<std::int64_t>(1, mean_magnitude(differences));
   std::vector<std::int8_t> fitness;
   for (const std::int64_t d : differences) {
-    const std::int64_t size =
-        shape == FitnessShape::sign
-            ? exact::absolute(exact::sign(d))
-            : std::min<std::int64_t>(127, exact::divide_floor(32 * exact::absolute(d), mean));
+    const std::int64_t size = size_of(shape, exact::divide_floor(kMeanFitness * exact::absolute(d), mean));
     fitness.push_back(static_cast<std::int8_t>(exact::sign(d) * size));
   }
   return fitness;

@@ -11,9 +11,11 @@ namespace clutch {
 
 // X(name, largest magnitude, formula for d = loss(minus) - loss(plus), m = max(1, floor(mean |d| over
 // pairs)))
-#define CLUTCH_FITNESS_SHAPES(X) \
-  X(sign, 1, "sign(d)")          \
-  X(scaled, 127, "sign(d) * min(127, 32 * |d| // m)")
+#define CLUTCH_FITNESS_SHAPES(X)                      \
+  X(sign, 1, "sign(d)")                               \
+  X(scaled, 127, "sign(d) * min(127, 32 * |d| // m)") \
+  X(clipped, 32, "sign(d) * min(32, 32 * |d| // m)")  \
+  X(strong, 1, "sign(d) where 32 * |d| // m >= 16, else 0")
 
 enum class FitnessShape : std::uint8_t {
 #define CLUTCH_FITNESS_ENUM(name, ...) name,

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 
 #include "exact/loss.h"
 #include "exact/version.h"
@@ -78,22 +79,58 @@ std::int64_t layers_of(const Program& program, const std::string& name) {
                        [&](const TensorSpec& tensor) { return tensor.name == name; });
 }
 
-// The part of a file's tensor that belongs to one tensor of a program.
-Result<std::vector<std::int8_t>> slice(const Tensor& tensor, const TensorSpec& spec, std::int64_t layers,
-                                       const std::string& file_name) {
+// The values, of type T, of a file's tensor that belong to one tensor of a program.
+template <class T>
+Result<std::vector<T>> slice(const Tensor& tensor, const TensorSpec& spec, std::int64_t layers,
+                             const std::string& file_name) {
   const auto shape = file_shape(spec, layers);
+  if (bytes_of(tensor.type) != static_cast<std::int64_t>(sizeof(T))) {
+    return fail(file_name,
+                fmt::format("tensor '{}' is of int{}, not int{}", tensor.name, 8 * bytes_of(tensor.type),
+                            8 * sizeof(T)),
+                "it is of another kind of model");
+  }
   if (tensor.shape != shape) {
     return fail(file_name, fmt::format("tensor '{}' has shape {}, not {}", tensor.name, tensor.shape, shape),
                 "it is of another model, or its dimensions are transposed (matrices are [out][in])");
   }
-  const auto first =
-      tensor.data.begin() + (spec.layer == TensorSpec::kUnstacked ? 0 : spec.layer * spec.size());
-  std::vector<std::int8_t> values(first, first + spec.size());
-  if (std::find(values.begin(), values.end(), std::int8_t{-128}) != values.end()) {
+  const std::int64_t first = spec.layer == TensorSpec::kUnstacked ? 0 : spec.layer * spec.size();
+  std::vector<T> values(static_cast<std::size_t>(spec.size()));
+  // Files and this machine are little-endian alike.
+  std::memcpy(values.data(), tensor.data.data() + first * static_cast<std::int64_t>(sizeof(T)),
+              values.size() * sizeof(T));
+  return values;
+}
+
+Result<std::vector<std::int8_t>> slice_weights(const Tensor& tensor, const TensorSpec& spec,
+                                               std::int64_t layers, const std::string& file_name) {
+  auto values = slice<std::int8_t>(tensor, spec, layers, file_name);
+  if (values.ok() &&
+      std::find(values.value().begin(), values.value().end(), std::int8_t{-128}) != values.value().end()) {
     return fail(file_name, fmt::format("tensor '{}' holds -128", tensor.name),
                 "clip its weights to [-127, 127]");
   }
   return values;
+}
+
+// Values that lie as weights do, layers of one name stacked.
+template <class T>
+std::vector<Tensor> stack(const Program& program, const std::vector<std::vector<T>>& values,
+                          const std::string& suffix, ElementType type) {
+  std::vector<Tensor> tensors;
+  for (std::size_t t = 0; t < program.tensors.size(); ++t) {
+    const TensorSpec& spec = program.tensors[t];
+    const std::string name = spec.name + suffix;
+    auto stacked =
+        std::find_if(tensors.begin(), tensors.end(), [&](const Tensor& x) { return x.name == name; });
+    if (stacked == tensors.end()) {
+      tensors.push_back({name, file_shape(spec, layers_of(program, spec.name)), {}, type});
+      stacked = tensors.end() - 1;
+    }
+    const auto* bytes = reinterpret_cast<const std::int8_t*>(values[t].data());
+    stacked->data.insert(stacked->data.end(), bytes, bytes + values[t].size() * sizeof(T));
+  }
+  return tensors;
 }
 
 Status check_version(const std::map<std::string, std::string>& metadata, const std::string& file_name) {
@@ -179,18 +216,36 @@ std::map<std::string, std::string> to_metadata(const ModelConfig& config) {
 }
 
 std::vector<Tensor> to_tensors(const Program& program, const Weights& weights) {
-  std::vector<Tensor> tensors;
-  for (std::size_t t = 0; t < program.tensors.size(); ++t) {
-    const TensorSpec& spec = program.tensors[t];
-    auto stacked =
-        std::find_if(tensors.begin(), tensors.end(), [&](const Tensor& x) { return x.name == spec.name; });
-    if (stacked == tensors.end()) {
-      tensors.push_back({spec.name, file_shape(spec, layers_of(program, spec.name)), {}});
-      stacked = tensors.end() - 1;
+  return stack(program, weights, "", ElementType::kInt8);
+}
+
+std::vector<Tensor> to_tensors(const Program& program, const Words& words, std::string_view suffix) {
+  return stack(program, words, "." + std::string(suffix), ElementType::kInt32);
+}
+
+Result<Words> to_words(const SafetensorsFile& file, const Program& program, std::string_view suffix,
+                       std::int32_t least, std::int32_t most, const std::string& file_name) {
+  Words words;
+  for (const TensorSpec& spec : program.tensors) {
+    const std::string name = fmt::format("{}.{}", spec.name, suffix);
+    const auto found = std::find_if(file.tensors.begin(), file.tensors.end(),
+                                    [&](const Tensor& tensor) { return tensor.name == name; });
+    const char* way_out =
+        "remove the file to go on from the checkpoint before, or start a new run with --init";
+    if (found == file.tensors.end()) {
+      return fail(file_name, fmt::format("tensor '{}', which the rule remembers, is missing", name), way_out);
     }
-    stacked->data.insert(stacked->data.end(), weights[t].begin(), weights[t].end());
+    auto values = slice<std::int32_t>(*found, spec, layers_of(program, spec.name), file_name);
+    if (!values.ok()) return values.status();
+    for (const std::int32_t value : values.value()) {
+      if (value < least || value > most) {
+        return fail(file_name, fmt::format("tensor '{}' holds {}, beyond {}..{}", name, value, least, most),
+                    way_out);
+      }
+    }
+    words.push_back(std::move(values).value());
   }
-  return tensors;
+  return words;
 }
 
 Result<Model> to_model(const SafetensorsFile& file, const std::string& file_name) {
@@ -209,7 +264,7 @@ Result<Model> to_model(const SafetensorsFile& file, const std::string& file_name
     if (found == file.tensors.end()) {
       return fail(file_name, fmt::format("tensor '{}' is missing", spec.name), "use a complete model file");
     }
-    auto values = slice(*found, spec, layers_of(model.program, spec.name), file_name);
+    auto values = slice_weights(*found, spec, layers_of(model.program, spec.name), file_name);
     if (!values.ok()) return values.status();
     model.weights.push_back(std::move(values).value());
   }

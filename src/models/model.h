@@ -76,9 +76,15 @@ std::map<std::string, std::string> to_metadata(const ModelConfig& config);
 // A model as tensors for a file: layers of one name stacked [L]…, vectors [N], matrices [N][K].
 std::vector<Tensor> to_tensors(const Program& program, const Weights& weights);
 
+// The same of words that lie as the weights do, as int32 tensors "<weight tensor>.<suffix>"; and back, where
+// a tensor that is missing, of another type or shape, or beyond [least, most] is refused by name.
+std::vector<Tensor> to_tensors(const Program& program, const Words& words, std::string_view suffix);
+Result<Words> to_words(const SafetensorsFile& file, const Program& program, std::string_view suffix,
+                       std::int32_t least, std::int32_t most, const std::string& file_name);
+
 // A model from a file: a checkpoint of ours (config in its metadata), or foreign weights whose names and
 // shapes an architecture recognises. Fails, naming `file_name` and the tensor, where one is missing, of the
-// wrong shape or or holds -128; and where the file carries another semantic version. Tensors the program does
+// wrong shape or holds -128; and where the file carries another semantic version. Tensors the program does
 // not name are passed over.
 Result<Model> to_model(const SafetensorsFile& file, const std::string& file_name);
 

@@ -95,6 +95,9 @@ struct Program {
 // Weights on the host: per tensor of the program, row-major.
 using Weights = std::vector<std::vector<std::int8_t>>;
 
+// A word of 32 bits for each weight, laid out as they are.
+using Words = std::vector<std::vector<std::int32_t>>;
+
 // The starting weights of a seed: noise of role kInitial with the seed's key (epoch and pair 0), or
 // constants.
 Weights initial_weights(const Program& program, std::uint64_t seed);

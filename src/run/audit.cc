@@ -31,7 +31,7 @@ class Auditor {
         corpus_(corpus),
         backend_(backend),
         population_(population(recording.config)),
-        schedule_(alpha_schedule(recording.config)),
+        optimiser_(optimiser(recording.config)),
         shape_(*fitness_shape(recording.config.fitness)),
         reset_(recording.config.carry == "reset") {}
 
@@ -55,7 +55,7 @@ class Auditor {
         CLUTCH_RETURN_IF_ERROR(evaluate(shard, step, next, end_of_step));
       }
       next = end_of_step;
-      auto updated = apply_step(backend_, population_, schedule_, step, records[step].fitness);
+      auto updated = apply_step(backend_, population_, optimiser_, step, records[step].fitness);
       if (!updated.ok()) return updated.status();
       if (updated.value().digest != records[step].digest) {
         return fail(recording_.name,
@@ -138,7 +138,7 @@ class Auditor {
   const Corpus& corpus_;
   Backend& backend_;
   const Population population_;
-  const AlphaSchedule schedule_;
+  const Optimiser optimiser_;
   const FitnessShape shape_;
   const bool reset_;
 };

@@ -1,17 +1,20 @@
 #include "run/checkpoint.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <xxhash.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <filesystem>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <span>
 
 #include "base/files.h"
 #include "base/safetensors.h"
+#include "evolution/rule.h"
 
 namespace clutch {
 namespace {
@@ -59,6 +62,15 @@ Result<std::uint64_t> metadata_number(const SafetensorsFile& file, const char* k
   return fail(name, fmt::format("its metadata hold no number '{}'", key), "it is no checkpoint of a run");
 }
 
+// Of what the rule remembers, tensor by tensor.
+std::string rule_digest(std::uint64_t step, const RuleState& state) {
+  std::uint64_t digest = step;
+  for (const Words& words : state) {
+    for (const auto& tensor : words) digest = XXH3_64bits_withSeed(tensor.data(), 4 * tensor.size(), digest);
+  }
+  return fmt::format("{:016x}", digest);
+}
+
 // Of the member states, seeded with the step, so that neither can change unseen.
 std::string states_digest(std::uint64_t step, std::span<const std::int8_t> states) {
   return fmt::format("{:016x}", XXH3_64bits_withSeed(states.data(), states.size(), step));
@@ -103,6 +115,18 @@ Result<RunConfig> read_config(const std::string& run) {
 Status write_checkpoint(const std::string& run, const Program& program, const Checkpoint& checkpoint,
                         std::int64_t population, std::int64_t keep) {
   SafetensorsFile file{to_tensors(program, checkpoint.weights), to_metadata(checkpoint.model_config)};
+  file.metadata["rule"] = exact::entry(checkpoint.memory.rule).name;
+  if (!checkpoint.memory.state.empty()) {
+    file.metadata["rule_digest"] = rule_digest(checkpoint.step, checkpoint.memory.state);
+    std::vector<Tensor> first;  // before all of int8, so that words lie at multiples of their size
+    for (std::size_t k = 0; k < checkpoint.memory.state.size(); ++k) {
+      auto tensors = to_tensors(program, checkpoint.memory.state[k],
+                                exact::entry(checkpoint.memory.rule).states[k].name);
+      std::move(tensors.begin(), tensors.end(), std::back_inserter(first));
+    }
+    file.tensors.insert(file.tensors.begin(), std::make_move_iterator(first.begin()),
+                        std::make_move_iterator(first.end()));
+  }
   if (!checkpoint.states.empty()) {
     file.tensors.push_back({kStates, {population, program.state_width()}, checkpoint.states});
   }
@@ -123,6 +147,32 @@ Status write_checkpoint(const std::string& run, const Program& program, const Ch
 }
 
 namespace {
+
+// What the rule remembers. A file without `rule` is of a time when there was one rule.
+Result<RuleMemory> read_rule(const SafetensorsFile& file, const Program& program, std::uint64_t step,
+                             const std::string& path) {
+  const auto named = file.metadata.find("rule");
+  if (named == file.metadata.end()) return RuleMemory{};
+  const auto rule = find_rule(named->second);
+  if (!rule) {
+    return fail(path, fmt::format("its rule '{}' is unknown", named->second),
+                fmt::format("use the clutch that wrote it; this one has {}", fmt::join(rule_names(), ", ")));
+  }
+  RuleMemory memory{*rule, {}};
+  for (int k = 0; k < exact::entry(*rule).state_count(); ++k) {
+    const exact::RuleStateEntry& state = exact::entry(*rule).states[k];
+    auto words = to_words(file, program, state.name, state.least, state.most, path);
+    if (!words.ok()) return words.status();
+    memory.state.push_back(std::move(words).value());
+  }
+  const auto digest = file.metadata.find("rule_digest");
+  if (!memory.state.empty() &&
+      (digest == file.metadata.end() || digest->second != rule_digest(step, memory.state))) {
+    return fail(path, "what its rule remembers or its step are not what it was saved with",
+                "the file is damaged; remove it to go on from the checkpoint before");
+  }
+  return memory;
+}
 
 Result<Checkpoint> to_checkpoint(Result<SafetensorsFile> file, const std::string& path) {
   if (!file.ok()) return file.status();
@@ -153,6 +203,9 @@ Result<Checkpoint> to_checkpoint(Result<SafetensorsFile> file, const std::string
     return fail(path, "its member states or its step are not those it was saved with",
                 "the file is damaged; remove it to go on from the checkpoint before");
   }
+  auto memory = read_rule(file.value(), model.value().program, checkpoint.step, path);
+  if (!memory.ok()) return memory.status();
+  checkpoint.memory = std::move(memory).value();
   return checkpoint;
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/backend.h"
 #include "base/status.h"
 #include "models/model.h"
 #include "run/config.h"
@@ -21,6 +22,7 @@ struct Checkpoint {
   ModelConfig model_config;
   Weights weights;
   std::vector<std::int8_t> states;  // [population][state_width]; empty where nothing is carried
+  RuleMemory memory = {};           // the rule, and what it remembers
 };
 
 std::string config_path(const std::string& run);

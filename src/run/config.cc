@@ -59,6 +59,29 @@ Status check_texts(const RunConfig& config) {
   return {};
 }
 
+// A cosine without a length gets the run's.
+Status resolve_schedule(RunConfig& config) {
+  const auto shape = find_schedule(config.schedule);
+  if (!shape) {
+    return fail("--schedule", fmt::format("'{}' is unknown", config.schedule),
+                fmt::format("choose from: {}", fmt::join(schedule_names(), ", ")));
+  }
+  constexpr std::int64_t kMost = 99'999'999;
+  CLUTCH_RETURN_IF_ERROR(
+      check_range("--schedule-steps", config.schedule_steps, 0, kMost, "0 is for the length of the run"));
+  CLUTCH_RETURN_IF_ERROR(check_range("--warmup", config.warmup, 0, kMost, "0 is for none"));
+  if (*shape == ScheduleShape::cosine && config.schedule_steps == 0) {
+    config.schedule_steps = std::max<std::int64_t>(1, config.steps);
+  }
+  return {};
+}
+
+std::int32_t forget_q14(std::uint64_t momentum_q30) {
+  constexpr std::uint64_t kOne = std::uint64_t{1} << 30;
+  return momentum_q30 >= kOne ? 0
+                              : static_cast<std::int32_t>((kOne - momentum_q30) >> (30 - exact::kForgetBits));
+}
+
 // alpha > 1 is shorthand for a schedule: 1 / ((2^alpha - 1) · step / 1000 + 1).
 Status resolve_alpha(RunConfig& config) {
   constexpr std::uint64_t kOne = std::uint64_t{1} << 30;
@@ -80,6 +103,36 @@ Status resolve_alpha(RunConfig& config) {
                 "0.002 is a usual value");
   }
   return {};
+}
+
+Status check_rate(const RunConfig& config) {
+  constexpr std::uint64_t kOne = std::uint64_t{1} << 30;
+  auto momentum = parse_decimal_q30(config.momentum, "--momentum");
+  if (!momentum.ok()) return momentum.status();
+  if (forget_q14(momentum.value()) < 1) {
+    return fail("--momentum", fmt::format("{} is not in [0, 0.9999]", config.momentum),
+                "0.95 is a usual value");
+  }
+  auto square = parse_decimal_q30(config.square_momentum, "--square-momentum");
+  if (!square.ok()) return square.status();
+  if (forget_q14(square.value()) < 1) {
+    return fail("--square-momentum", fmt::format("{} is not in [0, 0.9999]", config.square_momentum),
+                "0.999 is a usual value");
+  }
+  auto weight_decay = parse_decimal_q30(config.weight_decay, "--weight-decay");
+  if (!weight_decay.ok()) return weight_decay.status();
+  if (weight_decay.value() > kOne) {
+    return fail("--weight-decay", fmt::format("{} is not in [0, 1]", config.weight_decay), "0 is for none");
+  }
+  auto rate = parse_decimal_q30(config.rate, "--rate");
+  if (!rate.ok()) return rate.status();
+  if (rate.value() < kOne >> exact::kRateBits || rate.value() > 8 * kOne) {
+    return fail("--rate", fmt::format("{} is not in [0.00025, 8]", config.rate), "0.5 is a usual value");
+  }
+  auto decay = parse_decimal_q30(config.rate_decay, "--rate-decay");
+  if (!decay.ok()) return decay.status();
+  if (decay.value() < kOne) return {};
+  return fail("--rate-decay", fmt::format("{} is not below 1", config.rate_decay), "0.002 is a usual value");
 }
 
 }  // namespace
@@ -120,12 +173,36 @@ const std::vector<Knob>& knobs() {
        "One more halves the perturbations. Lower explores more; raise it if training diverges"},
       {"tokens-per-update", &C::tokens_per_update, kMeaning,
        "Tokens each member reads before an update. Longer sees further back and updates less often"},
+      {"rule", &C::rule, kMeaning,
+       "How votes move weights: threshold (those beyond it, by one), momentum (a running mean, at a rate), "
+       "carry (votes add up to steps), adamw (momentum over the votes' own root mean square)"},
       {"alpha", &C::alpha, kMeaning,
-       "Share of weights that move per step, in (0, 1]. Above 1: alpha 1 decaying by (2^alpha - 1)/1000 a "
+       "Of the threshold rule: share of weights that move per step, in (0, 1]. Above 1: alpha 1 decaying by "
+       "(2^alpha - 1)/1000 a "
        "step"},
       {"alpha-decay", &C::alpha_decay, kMeaning,
        "alpha is divided by 1 + this * step. Larger settles sooner; smaller keeps learning longer"},
-      {"fitness", &C::fitness, kMeaning, "What a pair's losses become: sign, or scaled (their difference)"},
+      {"momentum", &C::momentum, kMeaning,
+       "Of momentum and adamw: share of the running mean that a step keeps, in [0, 1). Nearer to 1 averages "
+       "over more steps"},
+      {"square-momentum", &C::square_momentum, kMeaning, "Of adamw: the same for the mean square"},
+      {"rate", &C::rate, kMeaning,
+       "Of all rules but threshold: weight steps per deviation of the votes, in (0, 8]"},
+      {"rate-decay", &C::rate_decay, kMeaning,
+       "rate is divided by 1 + this * step. Larger settles sooner; smaller keeps learning longer"},
+      {"weight-decay", &C::weight_decay, kMeaning,
+       "Of all rules but threshold: share of itself that a weight loses per step at rate 1, in [0, 1]"},
+      {"schedule", &C::schedule, kMeaning,
+       "How alpha and rate change: constant, inverse (by their decay), root (by its square root) or cosine "
+       "(to 0 at "
+       "--schedule-steps)"},
+      {"schedule-steps", &C::schedule_steps, kMeaning,
+       "Length of a cosine; 0 for the --steps that the run begins with"},
+      {"warmup", &C::warmup, kMeaning, "Steps in which alpha or rate rises to its schedule"},
+      {"fitness", &C::fitness, kMeaning,
+       "What a pair's losses become: sign, scaled (their difference, by the mean one), clipped (scaled, at "
+       "the mean "
+       "one), or strong (sign, where the difference is at least half the mean one)"},
       {"carry", &C::carry, kMeaning,
        "What members remember from window to window: keep their states, or reset them (and checkpoints hold "
        "none)"},
@@ -240,12 +317,30 @@ Status resolve(RunConfig& config) {
                 fmt::format("{} is no whole number of thousandths in 1..999", config.valid_fraction),
                 "0.05 is the default, 0 holds nothing out");
   }
+  if (!find_rule(config.rule)) {
+    return fail("--rule", fmt::format("'{}' is unknown", config.rule),
+                fmt::format("choose from: {}", fmt::join(rule_names(), ", ")));
+  }
+  CLUTCH_RETURN_IF_ERROR(resolve_schedule(config));
+  CLUTCH_RETURN_IF_ERROR(check_rate(config));
   return resolve_alpha(config);
 }
 
-AlphaSchedule alpha_schedule(const RunConfig& config) {
-  return {.start_q30 = static_cast<std::uint32_t>(parse_decimal_q30(config.alpha, "--alpha").value()),
-          .decay_q30 = parse_decimal_q30(config.alpha_decay, "--alpha-decay").value()};
+Optimiser optimiser(const RunConfig& config) {
+  const auto q30 = [](const std::string& text) { return parse_decimal_q30(text, "").value(); };
+  const auto schedule = [&](const std::string& start, const std::string& decay) {
+    return Schedule{.shape = *find_schedule(config.schedule),
+                    .start_q30 = q30(start),
+                    .decay_q30 = q30(decay),
+                    .length = static_cast<std::uint64_t>(std::max<std::int64_t>(1, config.schedule_steps)),
+                    .warmup = static_cast<std::uint64_t>(config.warmup)};
+  };
+  return {.rule = *find_rule(config.rule),
+          .alpha = schedule(config.alpha, config.alpha_decay),
+          .rate = schedule(config.rate, config.rate_decay),
+          .forget_q14 = forget_q14(q30(config.momentum)),
+          .forget_square_q14 = forget_q14(q30(config.square_momentum)),
+          .decay_q30 = q30(config.weight_decay)};
 }
 
 std::uint32_t valid_permille(const RunConfig& config) {

@@ -28,7 +28,11 @@ struct RunConfig {
   std::string dialect = "nano-egg", activation = "none";
   std::int64_t population = 1024, group_size = 2, noise_reuse = 1, rank = 1, sigma_shift = 3;
   std::int64_t tokens_per_update = 100;
+  std::string rule = "threshold";
   std::string alpha = "0.5", alpha_decay = "0.002";
+  std::string momentum = "0.95", square_momentum = "0.999", rate = "1", rate_decay = "0.002";
+  std::string weight_decay = "0", schedule = "inverse";
+  std::int64_t schedule_steps = 0, warmup = 0;
   std::string fitness = "scaled";
   std::string carry = "keep";
   std::int64_t seed = 0, steps = 1000;
@@ -74,7 +78,7 @@ Population population(const RunConfig& config);
 Status resolve(RunConfig& config);
 
 // Of a resolved config.
-AlphaSchedule alpha_schedule(const RunConfig& config);
+Optimiser optimiser(const RunConfig& config);
 std::uint32_t valid_permille(const RunConfig& config);
 
 // floor(x · 2^30) of a decimal number in [0, 2^20) such as "0.002" or "1e-3"; fails naming `flag`.

@@ -24,7 +24,7 @@ std::int64_t first_number(const std::string& path, std::int64_t otherwise) {
 }  // namespace
 
 MemoryPlan plan_memory(const Program& program, const Population& population, std::uint32_t pairs_here,
-                       std::uint64_t text_tokens, int threads, bool carries) {
+                       std::uint64_t text_tokens, int threads, bool carries, exact::Rule rule) {
   MemoryPlan plan;
   std::int64_t largest = 0, pair_noise = 0, row = 0;
   for (const TensorSpec& tensor : program.tensors) {
@@ -33,6 +33,7 @@ MemoryPlan plan_memory(const Program& program, const Population& population, std
     largest = std::max(largest, size);
     pair_noise += population.noise.rank * (padded(tensor.rows) + padded(tensor.cols));
   }
+  plan.rule = 2 * 4 * program.parameters() * exact::entry(rule).state_count();
   for (const Slot& slot : program.slots) row += padded(slot.width);
   if (carries) plan.states = 2 * std::int64_t{2} * pairs_here * program.state_width();
   plan.text = static_cast<std::int64_t>(2 * text_tokens);
@@ -58,9 +59,10 @@ std::int64_t available_memory_bytes() {
 std::string describe(const MemoryPlan& plan, std::int64_t available_bytes) {
   const auto megabytes = [](std::int64_t bytes) { return static_cast<double>(bytes) / 1e6; };
   return fmt::format(
-      "about {:.1f} MB (weights {:.1f}, states {:.1f}, text {:.1f}, work {:.1f}) of {:.0f} MB available",
-      megabytes(plan.total()), megabytes(plan.weights), megabytes(plan.states), megabytes(plan.text),
-      megabytes(plan.work), megabytes(available_bytes));
+      "about {:.1f} MB (weights {:.1f}, rule {:.1f}, states {:.1f}, text {:.1f}, work {:.1f}) of {:.0f} MB "
+      "available",
+      megabytes(plan.total()), megabytes(plan.weights), megabytes(plan.rule), megabytes(plan.states),
+      megabytes(plan.text), megabytes(plan.work), megabytes(available_bytes));
 }
 
 Status check_memory(const MemoryPlan& plan, std::int64_t available_bytes) {

@@ -58,6 +58,7 @@ Status check_same_model(const Recording& recording, const ModelConfig& found, co
 
 Result<Standpoint> nearest_standpoint(const Recording& recording, const Program& program,
                                       std::uint64_t step) {
+  const RuleMemory start{optimiser(recording.config).rule, {}};
   if (auto checkpoint = read_checkpoint_at_or_before(recording.name, step)) {
     if (!checkpoint->ok()) return checkpoint->status();
     if (checkpoint->value().step > step) {
@@ -68,16 +69,23 @@ Result<Standpoint> nearest_standpoint(const Recording& recording, const Program&
     }
     CLUTCH_RETURN_IF_ERROR(
         check_same_model(recording, checkpoint->value().model_config, "the checkpoint of " + recording.name));
+    if (checkpoint->value().memory.rule != start.rule) {
+      return fail("the checkpoint of " + recording.name,
+                  fmt::format("is of the rule '{}', but the configuration says '{}'",
+                              exact::entry(checkpoint->value().memory.rule).name, recording.config.rule),
+                  "restore the config.json that belongs to it");
+    }
     return Standpoint{checkpoint->value().step, std::move(checkpoint->value().weights),
-                      std::move(checkpoint->value().states)};
+                      std::move(checkpoint->value().states), std::move(checkpoint->value().memory)};
   }
   if (recording.config.init.empty()) {
-    return Standpoint{0, initial_weights(program, static_cast<std::uint64_t>(recording.config.seed)), {}};
+    return Standpoint{
+        0, initial_weights(program, static_cast<std::uint64_t>(recording.config.seed)), {}, start};
   }
   auto model = load_model(recording.config.init);
   if (!model.ok()) return model.status();
   CLUTCH_RETURN_IF_ERROR(check_same_model(recording, model.value().config, recording.config.init));
-  return Standpoint{0, std::move(model.value().weights), {}};
+  return Standpoint{0, std::move(model.value().weights), {}, start};
 }
 
 std::uint64_t next_standpoint(const Recording& recording, std::uint64_t step) {
@@ -104,10 +112,10 @@ Status replay(const Recording& recording, const Program& program, const Standpoi
                 "the start or the checkpoint is not the one the log was written from");
   }
   const Population members = population(recording.config);
-  const AlphaSchedule schedule = alpha_schedule(recording.config);
-  CLUTCH_RETURN_IF_ERROR(backend.load(program, members.noise, from.weights));
+  const Optimiser rule = optimiser(recording.config);
+  CLUTCH_RETURN_IF_ERROR(backend.load(program, members.noise, from.weights, from.memory));
   for (std::uint64_t step = from.step; step < to; ++step) {
-    auto updated = apply_step(backend, members, schedule, step, log.records[step].fitness);
+    auto updated = apply_step(backend, members, rule, step, log.records[step].fitness);
     if (!updated.ok()) return updated.status();
     if (updated.value().digest != log.records[step].digest) {
       return fail(recording.name,

@@ -28,11 +28,12 @@ Result<Recording> read_recording(const std::string& run);
 // That the log is of the configuration's population and fitness shape.
 Status check_recording(const Recording& recording);
 
-// Weights, and the members' states, with the number of steps that led to them.
+// Weights, the members' states and what the rule remembers, with the number of steps that led to them.
 struct Standpoint {
   std::uint64_t step = 0;
   Weights weights;
   std::vector<std::int8_t> states;  // [population][state_width]; empty stands for zeros
+  RuleMemory memory;                // the rule, and what it remembers
 };
 
 // The nearest point at or before `step` that needs no replay: a checkpoint of the folder, or the start

@@ -43,13 +43,12 @@ inline StepText text_of_step(const Corpus& corpus, const Population& population,
 
 // Applies the update of step `step` (counted from 0) to the weights that the backend holds. fitness [pairs].
 inline Result<UpdateResult> apply_step(Backend& backend, const Population& population,
-                                       const AlphaSchedule& schedule, std::uint64_t step,
+                                       const Optimiser& optimiser, std::uint64_t step,
                                        std::span<const std::int8_t> fitness) {
-  const std::uint32_t alpha = schedule.at(step);
   return backend.update({.noise = noise_of_step(population, step),
                          .fitness = fitness,
-                         .matrix_threshold = vote_threshold(alpha, fitness, population.noise.rank),
-                         .vector_threshold = vote_threshold(alpha, fitness, 1)});
+                         .matrix = optimiser.at(step, fitness, population.noise.rank),
+                         .vector = optimiser.at(step, fitness, 1)});
 }
 
 }  // namespace clutch

@@ -35,7 +35,7 @@ Status Trainer::prepare(RunConfig config) {
   CLUTCH_RETURN_IF_ERROR(resolve(config));
   config_ = config;
   population_ = population(config);
-  alpha_ = alpha_schedule(config);
+  optimiser_ = optimiser(config);
   fitness_ = *fitness_shape(config.fitness);
   auto backend = make_backend(config.backend, config.threads, config.pin == 1);
   if (!backend.ok()) return backend.status();
@@ -52,7 +52,7 @@ Status Trainer::prepare(RunConfig config) {
   const std::int64_t threads = config.threads == 0 ? default_threads() : config.threads;
   const MemoryPlan plan = plan_memory(program_, population_, cluster_.share(population_.pairs()).count,
                                       train_.tokens.size() + valid_.tokens.size(), static_cast<int>(threads),
-                                      config.carry == "keep");
+                                      config.carry == "keep", optimiser_.rule);
   const std::int64_t available = available_memory_bytes();
   memory_plan_ = describe(plan, available);
   return check_memory(plan, available);
@@ -60,7 +60,7 @@ Status Trainer::prepare(RunConfig config) {
 
 Result<std::unique_ptr<Trainer>> Trainer::create(const std::string& run, RunConfig config, Cluster& cluster) {
   auto trainer = std::unique_ptr<Trainer>(new Trainer(cluster));
-  Weights start;  // --init's; empty for the seed's
+  Checkpoint start;  // of --init's weights; empty for the seed's
   const auto load = [&]() -> Status {
     if (!config.init.empty()) {
       auto model = clutch::load_model(config.init);
@@ -69,10 +69,11 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const std::string& run, RunConf
       config.arch = brought.arch, config.dialect = brought.dialect, config.activation = brought.activation;
       config.dim = brought.dim, config.layers = brought.layers, config.vocab = brought.vocab;
       config.window = brought.window;
-      start = std::move(model.value().weights);
+      start.weights = std::move(model.value().weights);
     }
     CLUTCH_RETURN_IF_ERROR(trainer->prepare(config));
-    return trainer->load_model(start, {});
+    start.memory.rule = trainer->optimiser_.rule;
+    return trainer->load_model(start);
   };
   CLUTCH_RETURN_IF_ERROR(agree(cluster, load()));
   CLUTCH_RETURN_IF_ERROR(trainer->compare_ranks());
@@ -84,7 +85,7 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const std::string& run, RunConf
   }
   CLUTCH_RETURN_IF_ERROR(agree(cluster, made));
   // A resume from before the first checkpoint would need --init's model again.
-  if (!start.empty()) CLUTCH_RETURN_IF_ERROR(trainer->save());
+  if (!start.weights.empty()) CLUTCH_RETURN_IF_ERROR(trainer->save());
   return trainer;
 }
 
@@ -93,11 +94,12 @@ Result<std::unique_ptr<Trainer>> Trainer::resume(const std::string& run, RunConf
   trainer->run_ = run;
   CLUTCH_RETURN_IF_ERROR(agree(cluster, trainer->prepare(std::move(config))));
   Checkpoint checkpoint;
+  checkpoint.memory.rule = trainer->optimiser_.rule;
   CLUTCH_RETURN_IF_ERROR(trainer->read_checkpoint_from_rank_0(run, checkpoint));
   trainer->step_ = checkpoint.step;
   if (!checkpoint.weights.empty()) trainer->saved_step_ = checkpoint.step;
   trainer->seconds_ = checkpoint.seconds;
-  CLUTCH_RETURN_IF_ERROR(agree(cluster, trainer->load_model(checkpoint.weights, checkpoint.states)));
+  CLUTCH_RETURN_IF_ERROR(agree(cluster, trainer->load_model(checkpoint)));
   CLUTCH_RETURN_IF_ERROR(trainer->compare_ranks());
   Status opened;
   if (cluster.writes()) {
@@ -144,6 +146,12 @@ Status Trainer::read_checkpoint_from_rank_0(const std::string& run, Checkpoint& 
       return fail(config_path(run), "describes another model than the last checkpoint holds",
                   "restore the config.json that belongs to the run");
     }
+    if (out.memory.rule != optimiser_.rule) {
+      return fail(config_path(run),
+                  fmt::format("asks for the rule '{}', but the last checkpoint is of '{}'", config_.rule,
+                              exact::entry(out.memory.rule).name),
+                  "restore the config.json that belongs to the run, or start a new run with --init " + run);
+    }
     const std::string way_out = "restore the text as it was, or start a new run with --init " + run;
     if (out.corpus_digest != digest_text(train_.digest)) {
       return fail("--data",
@@ -162,12 +170,13 @@ Status Trainer::read_checkpoint_from_rank_0(const std::string& run, Checkpoint& 
   return agree(cluster_, parse());
 }
 
-// Makes the weights and this rank's states resident; empty weights stand for the seed's initial ones.
-// `states` are the whole population's; empty stands for zeros where nothing has been carried yet.
-Status Trainer::load_model(const Weights& weights, const std::vector<std::int8_t>& states) {
-  const Weights initial = weights.empty() ? initial_weights(program_, population_.seed) : weights;
+// Makes the weights, what the rule remembers, and this rank's states resident; empty weights stand for the
+// seed's initial ones, empty states for zeros where nothing has been carried yet.
+Status Trainer::load_model(const Checkpoint& from) {
+  const std::vector<std::int8_t>& states = from.states;
+  const Weights initial = from.weights.empty() ? initial_weights(program_, population_.seed) : from.weights;
   digest_ = digest(program_, initial);
-  CLUTCH_RETURN_IF_ERROR(backend_->load(program_, population_.noise, initial));
+  CLUTCH_RETURN_IF_ERROR(backend_->load(program_, population_.noise, initial, from.memory));
   const Cluster::Share share = cluster_.share(population_.pairs());
   if (share.count == 0)
     return fail("mpirun", fmt::format("rank {} has no pair to evaluate", cluster_.rank()),
@@ -258,7 +267,7 @@ Status Trainer::run_step(const std::atomic<bool>& stop, const Status& trouble, S
   if (outcome.odd_rank >= 0) return name_odd_rank(outcome.odd_rank);
   stopping_ = outcome.stop;
   bytes_per_step_ = outcome.bytes;
-  auto updated = apply_step(*backend_, population_, alpha_, step_, outcome.fitness);
+  auto updated = apply_step(*backend_, population_, optimiser_, step_, outcome.fitness);
   if (!updated.ok()) return updated.status();
   digest_ = updated.value().digest;
   const std::uint64_t step = step_++;
@@ -353,10 +362,11 @@ Status Trainer::save() {
                           .seconds = seconds_,
                           .model_config = model_config_,
                           .weights = {},
-                          .states = {}};
+                          .states = {},
+                          .memory = {optimiser_.rule, {}}};
     for (const std::string& part : all.value())
       checkpoint.states.insert(checkpoint.states.end(), part.begin(), part.end());
-    written = backend_->read_weights(checkpoint.weights);
+    written = backend_->read_weights(checkpoint.weights, &checkpoint.memory.state);
     if (written.ok()) written = recorder_->save(program_, checkpoint);
   }
   CLUTCH_RETURN_IF_ERROR(agree(cluster_, written));

@@ -65,7 +65,7 @@ class Trainer {
   Status prepare(RunConfig config);
   std::string held_out_digest() const;
   Status read_checkpoint_from_rank_0(const std::string& run, Checkpoint& out);
-  Status load_model(const Weights& weights, const std::vector<std::int8_t>& states);
+  Status load_model(const Checkpoint& from);
   Status compare_ranks();
   Status evaluate_share(std::vector<std::int64_t>& losses);
   Status name_odd_rank(int rank);
@@ -81,7 +81,7 @@ class Trainer {
   std::string run_;  // where it is resumed from, for messages
   RunConfig config_;
   Population population_;
-  AlphaSchedule alpha_;
+  Optimiser optimiser_;
   FitnessShape fitness_ = FitnessShape::sign;
   ModelConfig model_config_;
   Program program_;

@@ -8,6 +8,7 @@
 
 #include "backend/random_program.h"
 #include "backend/select.h"
+#include "evolution/rule.h"
 
 namespace clutch {
 namespace {
@@ -21,7 +22,26 @@ struct Case {
   Weights weights;
   std::uint32_t members, length, streams;
   std::int64_t pairs = 0;  // of updates; 0: at random
+  RuleMemory memory = {};
 };
+
+// A rule, and what it may remember: values up to its limits, or nothing yet.
+RuleMemory random_memory(Random& random, const Program& program) {
+  RuleMemory memory;
+  memory.rule = static_cast<exact::Rule>(random.in(0, std::size(exact::kRules) - 1));
+  if (random.chance(30)) return memory;
+  memory.state = whole_rule_state(program, memory);
+  for (std::size_t k = 0; k < memory.state.size(); ++k) {
+    const exact::RuleStateEntry& limits = exact::entry(memory.rule).states[k];
+    for (auto& tensor : memory.state[k]) {
+      for (auto& word : tensor) {
+        word = static_cast<std::int32_t>(random.in(limits.least, limits.most));
+        if (random.chance(20)) word = random.chance(50) ? limits.least : limits.most;
+      }
+    }
+  }
+  return memory;
+}
 
 // Draws until verify() accepts: widths and ranks at random can overflow, which is then refused.
 Case make_case(std::uint64_t seed) {
@@ -35,6 +55,7 @@ Case make_case(std::uint64_t seed) {
     c.members = static_cast<std::uint32_t>(2 * random.in(1, 20));
     c.length = static_cast<std::uint32_t>(random.in(1, 40));
     c.streams = static_cast<std::uint32_t>(random.in(1, 5));
+    c.memory = random_memory(random, c.program);
     return c;
   }
 }
@@ -45,6 +66,7 @@ struct Outcome {
   std::vector<std::int8_t> logits, states, trace;
   std::vector<std::uint64_t> moved_and_digests;
   Weights weights;
+  RuleState rule_state;
   bool operator==(const Outcome&) const = default;
 };
 
@@ -74,10 +96,18 @@ void update(Backend& backend, const Case& c, Random& random, Outcome& outcome) {
   std::vector<std::int8_t> fitness(c.pairs > 0 ? c.pairs : random.in(1, 30));
   for (auto& f : fitness)
     f = static_cast<std::int8_t>(random.chance(50) ? random.in(-1, 1) : random.in(-127, 127));
-  const UpdateRequest request{.noise = {.seed = c.seed, .epoch = 9},
-                              .fitness = fitness,
-                              .matrix_threshold = random.in(0, 2000),
-                              .vector_threshold = random.in(0, 2000)};
+  Optimiser optimiser;
+  optimiser.rule = c.memory.rule;
+  optimiser.forget_q14 = static_cast<std::int32_t>(random.in(1, 1 << exact::kForgetBits));
+  optimiser.forget_square_q14 = static_cast<std::int32_t>(random.in(1, 1 << exact::kForgetBits));
+  optimiser.decay_q30 = static_cast<std::uint64_t>(random.chance(50) ? 0 : random.in(0, 1 << 30));
+  optimiser.rate.start_q30 = static_cast<std::uint64_t>(random.in(1 << 18, std::int64_t{1} << 33));
+  UpdateRequest request{.noise = {.seed = c.seed, .epoch = 9},
+                        .fitness = fitness,
+                        .matrix = optimiser.at(0, fitness, c.noise.rank),
+                        .vector = optimiser.at(0, fitness, 1)};
+  request.matrix.threshold = random.in(0, 2000);
+  request.vector.threshold = random.in(0, 2000);
   auto result = backend.update(request);
   ASSERT_TRUE(result.ok());
   outcome.moved_and_digests.push_back(result.value().moved);
@@ -90,7 +120,7 @@ Outcome run(const std::string& backend_name, int threads, const Case& c) {
   auto made = make_backend(backend_name, threads);
   EXPECT_TRUE(made.ok()) << made.status().message();
   Backend& backend = *made.value();
-  EXPECT_TRUE(backend.load(c.program, c.noise, c.weights).ok());
+  EXPECT_TRUE(backend.load(c.program, c.noise, c.weights, c.memory).ok());
   auto states = backend.new_states(c.members);
   EXPECT_TRUE(states.ok());
   outcome.states = testing::random_states(random, c.program, c.members);
@@ -100,8 +130,9 @@ Outcome run(const std::string& backend_name, int threads, const Case& c) {
     update(backend, c, random, outcome);
     evaluate(backend, c, random, false, *states.value(), outcome);
   }
+  for (int round = 0; round < 3; ++round) update(backend, c, random, outcome);
   states.value()->read(outcome.states);
-  EXPECT_TRUE(backend.read_weights(outcome.weights).ok());
+  EXPECT_TRUE(backend.read_weights(outcome.weights, &outcome.rule_state).ok());
   EXPECT_EQ(outcome.moved_and_digests.back(), digest(c.program, outcome.weights));
   return outcome;
 }
@@ -128,6 +159,7 @@ TEST_P(Conformance, EqualsTheReference) {
       ASSERT_EQ(actual.states == expected.states, true) << "states differ";
       ASSERT_EQ(actual.moved_and_digests, expected.moved_and_digests);
       ASSERT_EQ(actual.weights == expected.weights, true) << "weights differ";
+      ASSERT_EQ(actual.rule_state == expected.rule_state, true) << "what the rule remembers differs";
     }
   }
 }
@@ -195,16 +227,18 @@ TEST_P(Conformance, NoStatesAreZeroStates) {
   }
 }
 
-// More pairs than votes are taken from at a time.
+// More pairs than votes are taken from at a time, by every rule.
 TEST_P(Conformance, ManyPairs) {
-  Random random(6);
-  Case c{6, {}, {}, {}, 2, 1, 1, 17'000};
-  Builder b("small", 5);
-  const int x = b.embed("x", b.matrix("E", TensorSpec::kUnstacked, 5, 6));
-  const int y = b.add_bias("y", x, x, b.vector("b", TensorSpec::kUnstacked, 6, 1));
-  c.program = b.finish(b.matmul("logits", y, b.matrix("head", TensorSpec::kUnstacked, 5, 6), 64));
-  c.weights = testing::random_weights(random, c.program);
-  expect_equal(GetParam(), 2, c);
+  for (std::size_t rule = 0; rule < std::size(exact::kRules); ++rule) {
+    Random random(6);
+    Case c{6, {}, {}, {}, 2, 1, 1, 17'000, {.rule = static_cast<exact::Rule>(rule)}};
+    Builder b("small", 5);
+    const int x = b.embed("x", b.matrix("E", TensorSpec::kUnstacked, 5, 6));
+    const int y = b.add_bias("y", x, x, b.vector("b", TensorSpec::kUnstacked, 6, 1));
+    c.program = b.finish(b.matmul("logits", y, b.matrix("head", TensorSpec::kUnstacked, 5, 6), 64));
+    c.weights = testing::random_weights(random, c.program);
+    expect_equal(GetParam(), 2, c);
+  }
 }
 
 std::vector<std::string> runnable_backends() {

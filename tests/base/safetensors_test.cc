@@ -223,7 +223,7 @@ TEST(SafetensorsRefusal, Fields) {
 }
 
 TEST(SafetensorsRefusal, Types) {
-  const std::string hint = "; only I8 is supported; convert the model to int8 tensors first";
+  const std::string hint = "; only I8 and I32 are supported; convert the model to int8 tensors first";
   EXPECT_EQ(header_refusal(tensor_header(R"("dtype":"F32","shape":[1],"data_offsets":[0,4])")),
             R"(tensor "a" has dtype "F32")" + hint);
   EXPECT_EQ(header_refusal(tensor_header(R"("dtype":"i8\u0007","shape":[1],"data_offsets":[0,1])")),

@@ -145,12 +145,15 @@ class SameBitsTest(MpiTest):
             self.check_same("mixed" + fitness, fitness)
 
     def test_resume_on_another_number(self):
-        self.train("alone", **{**KNOBS, "steps": 13})
-        self.good_mpi(3, *self.words(steps=4))
-        for ranks, steps in ((1, 6), (2, 7), (4, 10)):
-            self.good_mpi(ranks, "train", "--resume", "run", "--steps", steps)
-        self.resume(self.folder / "run", steps=13)
-        self.check_same("run", "alone")
+        for rule in ("threshold", "momentum"):
+            run, alone = f"run {rule}", f"alone {rule}"
+            knobs = dict(rule=rule, rate=4)
+            self.train(alone, **{**KNOBS, **knobs, "steps": 13})
+            self.good_mpi(3, *self.words(run, **knobs, steps=4))
+            for ranks, steps in ((1, 6), (2, 7), (4, 10)):
+                self.good_mpi(ranks, "train", "--resume", run, "--steps", steps)
+            self.resume(self.folder / run, steps=13)
+            self.check_same(run, alone)
 
     def test_from_another_model(self):
         self.train("first", **KNOBS)

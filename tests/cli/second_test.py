@@ -3,8 +3,9 @@ digests of every step, losses, held-out evaluation, and generation token for tok
 
 import random
 import re
+import struct
 
-from support import CliTest, bin_tokens, checkpoints, egg_tensors, main, metrics, random_seed, safetensors
+from support import CliTest, bin_tokens, checkpoints, egg_tensors, main, metrics, random_seed, read_safetensors, safetensors
 
 import clutch2
 
@@ -37,7 +38,16 @@ def random_config(rng):
         tokens_per_update=rng.randrange(1, 9),
         alpha=rng.choice(["1", "0.5", "0.37", "1e-1", "0.013"]),
         alpha_decay=rng.choice(["0", "0.002", "0.25"]),
-        fitness=rng.choice(["sign", "scaled"]),
+        rule=rng.choice(list(clutch2.RULES)),
+        momentum=rng.choice(["0", "0.5", "0.9", "0.95", "0.9999"]),
+        rate=rng.choice(["0.001", "0.5", "1", "3.7", "8"]),
+        square_momentum=rng.choice(["0", "0.9", "0.999"]),
+        rate_decay=rng.choice(["0", "0.002", "0.25"]),
+        weight_decay=rng.choice(["0", "0", "0.01", "1"]),
+        schedule=rng.choice(["constant", "inverse", "root", "cosine"]),
+        schedule_steps=rng.choice([0, 2, 7]),
+        warmup=rng.choice([0, 0, 1, 3]),
+        fitness=rng.choice(["sign", "scaled", "scaled", "clipped", "strong"]),
         steps=rng.randrange(3, 6),
     )
 
@@ -71,10 +81,10 @@ class SecondTest(CliTest):
 
     def compare_training(self, config, tokens, held_out, run):
         """The weights at the end."""
-        weights = clutch2.initial_weights(config)
+        weights, memory = clutch2.initial_weights(config), clutch2.empty_memory(config)
         lines = metrics(run)
         self.assertEqual(len(lines), config.steps)
-        for line, expected in zip(lines, clutch2.train(config, tokens, weights=weights)):
+        for line, expected in zip(lines, clutch2.train(config, tokens, weights=weights, memory=memory)):
             step = expected["step"] + 1
             self.assertEqual((step, line["digest"]), (line["step"], expected["digest"]))
             self.assertAlmostEqual(line["moved"], expected["moved"] / parameters(config), delta=1e-6)
@@ -90,7 +100,19 @@ class SecondTest(CliTest):
                 self.assertNotIn("valid_bits_per_byte", line)
         saved = clutch2.read_safetensors(config, checkpoints(run)[-1])
         self.assertEqual(saved, weights)
+        self.compare_memory(config, memory, run)
         return weights
+
+    def compare_memory(self, config, memory, run):
+        """What the rule remembers, in the last checkpoint."""
+        metadata, tensors = read_safetensors(checkpoints(run)[-1])
+        self.assertEqual(metadata["rule"], config.rule)
+        for k, name in enumerate(clutch2.RULES[config.rule].memory):
+            expected = {}
+            for tensor, words in zip(clutch2.declare(config), memory):
+                expected.setdefault(f"{tensor.name}.{name}", []).extend(word[k] for word in words)
+            for label, values in expected.items():
+                self.assertEqual(list(struct.unpack(f"<{len(values)}i", tensors[label][1])), values, label)
 
     def compare_evaluation(self, config, weights, held_out, valid, run):
         for streams in (1, 3, 64):
@@ -126,6 +148,10 @@ class SecondTest(CliTest):
         self.compare(101, fitness="scaled", population=24, group_size=2, noise_reuse=0, rank=3, sigma_shift=0)
         self.compare(102, alpha="0.000001")
         self.compare(103, dialect="egg.c", activation="relu", layers=3, dim=5)
+        self.compare(104, rule="momentum", momentum="0", rate="8", fitness="scaled", population=24, group_size=2)
+        self.compare(105, rule="momentum", fitness="scaled", rank=3, noise_reuse=0, steps=6)
+        self.compare(106, rule="adamw", rate="8", fitness="scaled", momentum="0.9", steps=6)
+        self.compare(107, rule="carry", rate="8", weight_decay="1", schedule="cosine", steps=6)
 
     def test_transformers(self):
         """Windows shorter and longer than a step, documents that begin within, states kept and not."""

@@ -32,7 +32,7 @@ TIMEOUT_S = 120  # of one command; sanitizer builds are slow
 # A run of a few milliseconds a step, in which no default decides a bit. None leaves a knob out.
 TINY = dict(
     dim=16, population=16, tokens_per_update=8, steps=10, threads=1, group_size=2, noise_reuse=1, rank=1,
-    sigma_shift=4, alpha="0.5", alpha_decay="0.002", fitness="sign", valid_fraction="0.05",
+    sigma_shift=4, rule="threshold", schedule="inverse", alpha="0.5", alpha_decay="0.002", fitness="sign", valid_fraction="0.05",
 )  # fmt: skip
 
 Outcome = namedtuple("Outcome", "status out err")  # out as bytes, err as text
@@ -117,7 +117,7 @@ def read_safetensors(path):
         size = 1
         for dimension in entry["shape"]:
             size *= dimension
-        assert entry["dtype"] == "I8" and end - begin == size, (name, entry)
+        assert end - begin == size * {"I8": 1, "I32": 4}[entry["dtype"]], (name, entry)
         tensors[name] = (entry["shape"], data[begin:end])
         spans.append((begin, end))
     ends = [end for _, end in sorted(spans)]

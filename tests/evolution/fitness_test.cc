@@ -9,6 +9,9 @@
 namespace clutch {
 namespace {
 
+constexpr FitnessShape kAll[] = {FitnessShape::sign, FitnessShape::scaled, FitnessShape::clipped,
+                                 FitnessShape::strong};
+
 __extension__ using Wide = __int128;
 
 // docs/NUMERICS.md, "A step", 2., with sums that cannot overflow.
@@ -23,7 +26,11 @@ std::vector<std::int8_t> by_definition(FitnessShape shape, const std::vector<std
   std::vector<std::int8_t> fitness;
   for (const Wide d : differences) {
     const int sign = d > 0 ? 1 : d < 0 ? -1 : 0;
-    const Wide size = shape == FitnessShape::sign ? 1 : std::min<Wide>(127, 32 * (d < 0 ? -d : d) / mean);
+    const Wide scaled = 32 * (d < 0 ? -d : d) / mean;
+    Wide size = 1;
+    if (shape == FitnessShape::scaled) size = std::min<Wide>(127, scaled);
+    if (shape == FitnessShape::clipped) size = std::min<Wide>(32, scaled);
+    if (shape == FitnessShape::strong) size = scaled >= 16 ? 1 : 0;
     fitness.push_back(static_cast<std::int8_t>(sign * static_cast<int>(size)));
   }
   return fitness;
@@ -61,7 +68,7 @@ std::vector<std::vector<std::int64_t>> many_losses() {
 
 TEST(Fitness, IsAsDefined) {
   for (const auto& losses : many_losses()) {
-    for (const FitnessShape shape : {FitnessShape::sign, FitnessShape::scaled}) {
+    for (const FitnessShape shape : kAll) {
       ASSERT_EQ(fitness_of(shape, losses), by_definition(shape, losses)) << losses.size() << " " << losses[0];
     }
   }
@@ -71,7 +78,7 @@ TEST(Fitness, SwappingMembersOfPairsFlipsIt) {
   for (const auto& losses : many_losses()) {
     auto swapped = losses;
     for (std::size_t m = 0; m < losses.size(); m += 2) std::swap(swapped[m], swapped[m + 1]);
-    for (const FitnessShape shape : {FitnessShape::sign, FitnessShape::scaled}) {
+    for (const FitnessShape shape : kAll) {
       auto expected = fitness_of(shape, losses);
       for (auto& f : expected) {
         EXPECT_LE(std::abs(f), max_fitness(shape));
@@ -89,10 +96,12 @@ TEST(Fitness, KnownAnswers) {
   EXPECT_EQ(fitness_of(FitnessShape::scaled, losses), (std::vector<std::int8_t>{2, 0, -125, 0}));
   EXPECT_EQ(fitness_of(FitnessShape::scaled, std::vector<std::int64_t>{0, 9, 9, 9, 9, 9, 9, 9, 9, 9}),
             (std::vector<std::int8_t>{127, 0, 0, 0, 0}));
+  EXPECT_EQ(fitness_of(FitnessShape::clipped, losses), (std::vector<std::int8_t>{2, 0, -32, 0}));
+  EXPECT_EQ(fitness_of(FitnessShape::strong, losses), (std::vector<std::int8_t>{0, 0, -1, 0}));
 }
 
 TEST(Fitness, NamesAndLargestMagnitudes) {
-  EXPECT_EQ(fitness_shape_names(), (std::vector<std::string_view>{"sign", "scaled"}));
+  EXPECT_EQ(fitness_shape_names(), (std::vector<std::string_view>{"sign", "scaled", "clipped", "strong"}));
   for (const std::string_view text : fitness_shape_names()) EXPECT_EQ(name(*fitness_shape(text)), text);
   EXPECT_FALSE(fitness_shape("Sign").has_value());
   EXPECT_FALSE(fitness_shape("").has_value());

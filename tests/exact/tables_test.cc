@@ -37,5 +37,13 @@ TEST(Tables, TurnSeedsAreNear) {
   }
 }
 
+TEST(Tables, RaisedCosineIsTheNearestInteger) {
+  ASSERT_EQ(std::size(kRaisedCosineTable), 257u);
+  for (int i = 0; i <= 256; ++i) {
+    const long double real = 0x1p29L * (1 + std::cos(std::acos(-1.0L) * i / 256));
+    EXPECT_EQ(kRaisedCosineTable[i], std::llroundl(real)) << i;
+  }
+}
+
 }  // namespace
 }  // namespace clutch::exact

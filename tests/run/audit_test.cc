@@ -68,8 +68,8 @@ TEST_F(AuditTest, AForgedFitnessIsCaughtWhereItsPairIsDrawn) {
         ASSERT_TRUE(replay(o.recording, o.program, start, 6, *o.backend, kNoProgress).ok());
         r.resize(7);
         r[6].fitness[pair] = other_fitness(shape, r[6].fitness[pair]);
-        r[6].digest = apply_step(*o.backend, population(o.recording.config),
-                                 alpha_schedule(o.recording.config), 6, r[6].fitness)
+        r[6].digest = apply_step(*o.backend, population(o.recording.config), optimiser(o.recording.config), 6,
+                                 r[6].fitness)
                           .value()
                           .digest;
       });

@@ -268,6 +268,21 @@ TEST(Resolve, RefusalsNameTheFlag) {
       {[](C& c) { c.alpha = "half"; }, "--alpha: 'half' is not a number"},
       {[](C& c) { c.alpha_decay = "1"; }, "--alpha-decay: 1 is not below 1"},
       {[](C& c) { c.alpha_decay = "-0.1"; }, "--alpha-decay: '-0.1' is not a number"},
+      {[](C& c) { c.rule = "sgd"; },
+       "--rule: 'sgd' is unknown; choose from: threshold, momentum, carry, adamw"},
+      {[](C& c) { c.momentum = "1"; }, "--momentum: 1 is not in [0, 0.9999]"},
+      {[](C& c) { c.momentum = "1048575"; }, "--momentum: 1048575 is not in"},
+      {[](C& c) { c.momentum = "0.99999"; }, "--momentum: 0.99999 is not in"},
+      {[](C& c) { c.rate = "0"; }, "--rate: 0 is not in [0.00025, 8]"},
+      {[](C& c) { c.rate = "8.1"; }, "--rate: 8.1 is not in"},
+      {[](C& c) { c.square_momentum = "1"; }, "--square-momentum: 1 is not in [0, 0.9999]"},
+      {[](C& c) { c.weight_decay = "2"; }, "--weight-decay: 2 is not in [0, 1]"},
+      {[](C& c) { c.schedule = "linear"; },
+       "--schedule: 'linear' is unknown; choose from: constant, inverse, root, cosine"},
+      {[](C& c) { c.schedule_steps = -1; }, "--schedule-steps: -1 is outside"},
+      {[](C& c) { c.warmup = -1; }, "--warmup: -1 is outside"},
+      {[](C& c) { c.rate_decay = "1"; }, "--rate-decay: 1 is not below 1"},
+      {[](C& c) { c.momentum = "0.9999", c.rate = "8", c.rule = "momentum"; }, "ok"},
       {[](C&) {}, "ok"},
       {[](C& c) {
          c.population = 1 << 20, c.steps = 99'999'999, c.noise_reuse = kMost, c.alpha = "9",
@@ -320,8 +335,8 @@ TEST(RunConfig, PartsForOtherFolders) {
   EXPECT_EQ(p.noise.sigma_shift, 7);
   const ModelConfig m = model_config(config);
   EXPECT_EQ(to_metadata(m), (to_metadata({"egg", 12, 3, 99, "egg.c", "relu"})));
-  EXPECT_EQ(alpha_schedule(config).start_q30, 1u << 28);
-  EXPECT_EQ(alpha_schedule(config).decay_q30, 1073741u);
+  EXPECT_EQ(optimiser(config).alpha.start_q30, 1u << 28);
+  EXPECT_EQ(optimiser(config).alpha.decay_q30, 1073741u);
   EXPECT_EQ(valid_permille(config), 50u);  // the nearest
 }
 

@@ -38,6 +38,15 @@ TEST(MemoryPlan, LeavesOutStatesThatAreNotCarried) {
   EXPECT_LT(reset.total(), kept.total());
 }
 
+TEST(MemoryPlan, CountsWhatTheRuleRemembers) {
+  ModelConfig config;
+  const Program program = build_program(config, {}).value();
+  EXPECT_EQ(plan(64, 2).rule, 0);
+  // Two words of four bytes a weight, in the backend and for a checkpoint.
+  EXPECT_EQ(plan_memory(program, {.size = 2, .noise = {}}, 1, 1000, 2, true, exact::Rule::momentum).rule,
+            2 * 2 * 4 * 82240);
+}
+
 TEST(MemoryPlan, RefusesWhatDoesNotFitWithTheNumbers) {
   const MemoryPlan p = plan(64, 1024);
   EXPECT_TRUE(check_memory(p, p.total()).ok());

@@ -62,6 +62,7 @@ class TrainerTest : public ::testing::Test {
     c.dim = 8, c.layers = 1, c.vocab = 256, c.dialect = "nano-egg", c.activation = "none";
     c.population = 8, c.group_size = 2, c.noise_reuse = 1, c.rank = 1, c.sigma_shift = 4;
     c.tokens_per_update = 16, c.alpha = "0.5", c.alpha_decay = "0.002", c.fitness = "sign", c.seed = 1;
+    c.rule = "threshold", c.schedule = "inverse", c.weight_decay = "0";
     c.valid_fraction = "0.05", c.valid_tokens = 131072, c.validate_every = 0, c.sample_every = 0;
     c.steps = 5, c.checkpoint_every = 100, c.keep = 3, c.backend = "reference", c.threads = 1;
     return c;

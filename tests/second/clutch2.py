@@ -77,6 +77,15 @@ class Config:
     tokens_per_update: int = 8
     alpha: str = "0.1"
     alpha_decay: str = "0"
+    rule: str = "threshold"
+    momentum: str = "0.95"
+    square_momentum: str = "0.999"
+    rate: str = "0.5"
+    rate_decay: str = "0.002"
+    weight_decay: str = "0"
+    schedule: str = "inverse"
+    schedule_steps: int = 0
+    warmup: int = 0
     fitness: str = "sign"
     steps: int = 1
 
@@ -85,8 +94,10 @@ class Config:
             raise ValueError("unknown dialect or activation")
         if self.arch not in ARCHITECTURES or self.carry not in ("keep", "reset"):
             raise ValueError("unknown architecture or carry")
-        if self.fitness not in ("sign", "scaled"):
+        if self.fitness not in ("sign", "scaled", "clipped", "strong"):
             raise ValueError("unknown fitness")
+        if self.rule not in RULES or self.schedule not in ("constant", "inverse", "root", "cosine"):
+            raise ValueError("unknown rule or schedule")
         if self.population % 2 or self.population % self.group_size:
             raise ValueError("the population must be even and a multiple of group_size")
         if not 0 <= self.seed <= MASK64 or not 0 < q_down(self.alpha, 30) <= 2**30:
@@ -135,8 +146,20 @@ def two_sided_tail(x):
         k += 2
         term = term * x * x / k
         total += term
-    pi = Decimal("3.14159265358979323846264338327950288419716939937510582097494459")
-    return 1 - 2 * total * (-x * x / 2).exp() / (2 * pi).sqrt()
+    return 1 - 2 * total * (-x * x / 2).exp() / (2 * PI).sqrt()
+
+
+def raised_cosine(x):
+    """(1 + cos x) / 2, for a Decimal x."""
+    term, total, k = Decimal(1), Decimal(0), 0
+    while abs(term) > Decimal("1e-60"):
+        total += term
+        k += 2
+        term = -term * x * x / (k * (k - 1))
+    return (1 + total) / 2
+
+
+PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459")
 
 
 def make_tables():
@@ -146,10 +169,11 @@ def make_tables():
         exp2 = [round(two ** (28 - Decimal(j) / 16)) for j in range(17)]
         log2 = [round(2**24 * (1 + Decimal(i) / 256).ln() / two.ln()) for i in range(257)]
         normal = [round(2**32 * two_sided_tail(Decimal(i) / 64)) for i in range(321)]
-    return exp2, log2, normal
+        cosine = [round(2**30 * raised_cosine(PI * i / 256)) for i in range(257)]
+    return exp2, log2, normal, cosine
 
 
-E, G, Q = make_tables()
+E, G, Q, C = make_tables()
 
 
 def nearest(x):
@@ -575,8 +599,11 @@ def fitness_of(kind, losses):
     d = [minus - plus for plus, minus in zip(losses[::2], losses[1::2])]
     if kind == "sign":
         return [sign(a) for a in d]
-    mean = sum(map(abs, d)) // len(d)
-    return [sign(a) * min(127, 32 * abs(a) // max(1, mean)) for a in d]
+    mean_size = max(1, sum(map(abs, d)) // len(d))
+    sizes = [32 * abs(a) // mean_size for a in d]
+    if kind == "strong":
+        return [sign(a) if size >= 16 else 0 for a, size in zip(d, sizes)]
+    return [sign(a) * min(127 if kind == "scaled" else 32, size) for a, size in zip(d, sizes)]
 
 
 def votes(tensor, factors, fitness):
@@ -589,8 +616,21 @@ def votes(tensor, factors, fitness):
     return [[dot(row, column) for column in columns] for row in zip(*left)]
 
 
-def alpha_at(config, step):
-    return max(1, q_down(config.alpha, 30) * 2**30 // (2**30 + q_down(config.alpha_decay, 30) * step))
+def scheduled(config, start, decay, step):
+    """alpha or rate at a step, with 30 fractional bits."""
+    value = q_down(start, 30)
+    if config.schedule == "inverse":
+        value = value * 2**30 // (2**30 + q_down(decay, 30) * step)
+    if config.schedule == "root":
+        value = value * 2**16 // isqrt((2**30 + q_down(decay, 30) * step) * 4)
+    if config.schedule == "cosine":
+        length = config.schedule_steps or max(1, config.steps)
+        x = min(step, length) * 2**24 // length
+        i, rest = x >> 16, x % 2**16
+        value = value * (C[i] - ((C[i] - C[i + 1]) * rest >> 16) if i < 256 else C[256]) >> 30
+    if step < config.warmup:
+        value = value * (step + 1) // config.warmup
+    return max(1, value)
 
 
 def normal_quantile(alpha_q30):
@@ -605,23 +645,127 @@ def normal_quantile(alpha_q30):
 
 
 def threshold_of(config, tensor, fitness, alpha_q30):
+    return normal_quantile(alpha_q30) * deviation_of(config, tensor, fitness) >> 16
+
+
+def deviation_of(config, tensor, fitness):
     r = config.rank if tensor.cols else 1
-    return normal_quantile(alpha_q30) * isqrt(r * sum(f * f for f in fitness) * 2**16) >> 16
+    return isqrt(r * sum(f * f for f in fitness) * 2**16)
 
 
-def update(row, row_votes, threshold):
-    """Moves weights in place; returns how many changed."""
+def rounded(a, bits):
+    return (a + 2**bits // 2) >> bits
+
+
+def in_deviations(vote, deviation):
+    """A vote in deviations, with 12 fractional bits."""
+    if deviation == 0:
+        return 0
+    e = deviation.bit_length() - 1
+    shift = max(0, e - 11)
+    cut = rounded(min(max(vote, -8 * deviation), 8 * deviation), shift)
+    return rounded(cut * (2 ** (15 + e) // deviation), e - shift + 3)
+
+
+def mean(m, b, v, f):
+    return m + rounded((v - rounded(m, b)) * f, 14 - b)
+
+
+def gone(forget, count):
+    kept, factor = 2**30, 2**30 - forget * 2**16
+    while count:
+        if count % 2:
+            kept = kept * factor >> 30
+        factor = factor * factor >> 30
+        count //= 2
+    return 2**30 - kept
+
+
+# A rule is a class made for each step and tensor; move() gives the new weight, and changes what is remembered of it.
+
+
+class Threshold:
+    memory = ()
+
+    def __init__(self, config, tensor, fitness, step):
+        alpha_q30 = scheduled(config, config.alpha, config.alpha_decay, step)
+        self.threshold = threshold_of(config, tensor, fitness, alpha_q30)
+
+    def move(self, w, vote, _):
+        return clip(w + sign(vote)) if abs(vote) > self.threshold else w
+
+
+class Carry:
+    memory = ("fraction",)
+
+    def __init__(self, config, tensor, fitness, step):
+        self.deviation = deviation_of(config, tensor, fitness)
+        self.forget = (2**30 - q_down(config.momentum, 30)) >> 16
+        self.forget2 = (2**30 - q_down(config.square_momentum, 30)) >> 16
+        rate_q30 = scheduled(config, config.rate, config.rate_decay, step)
+        self.rate = self.corrected(rate_q30, step) >> 18
+        self.decay = min(2**22, (rate_q30 * q_down(config.weight_decay, 30) >> 30) >> 6)
+
+    def corrected(self, rate_q30, step):
+        return rate_q30
+
+    def direction(self, v, memory):
+        return v
+
+    def move(self, w, vote, memory):
+        d = self.direction(in_deviations(vote, self.deviation), memory)
+        u = memory[-1] + d * self.rate - w * self.decay
+        steps = rounded(u, 24)
+        memory[-1] = u - steps * 2**24
+        return clip(w + steps)
+
+
+class Momentum(Carry):
+    memory = ("momentum", "fraction")
+
+    def direction(self, v, memory):
+        memory[0] = mean(memory[0], 4, v, self.forget)
+        return rounded(memory[0], 4)
+
+
+class AdamW(Momentum):
+    memory = ("momentum", "square", "fraction")
+
+    def corrected(self, rate_q30, step):
+        root = isqrt(gone(self.forget2, step + 1) * 2**30)
+        return min(2**33, rate_q30 * root // gone(self.forget, step + 1))
+
+    def direction(self, v, memory):
+        m = super().direction(v, memory)
+        memory[1] = mean(memory[1], 8, rounded(v * v, 14), self.forget2)
+        d = truncate(m * 2**12, isqrt(max(memory[1], 0) * 2**6) + 1)
+        return max(-8 * 2**12, min(8 * 2**12, d))
+
+
+RULES = {"threshold": Threshold, "momentum": Momentum, "carry": Carry, "adamw": AdamW}
+
+
+def update(row, row_votes, rule, memory):
+    """Moves weights in place, and their memory; returns how many changed."""
     moved = 0
     for n, v in enumerate(row_votes):
-        if abs(v) > threshold:
-            w = clip(row[n] + sign(v))
-            moved += w != row[n]
-            row[n] = w
+        w = rule.move(row[n], v, memory[n])
+        moved += w != row[n]
+        row[n] = w
     return moved
 
 
-def train(config, tokens, steps=None, weights=None):
-    """Trains `weights` in place (the seed's initial weights unless given); yields a dict for each step."""
+def empty_memory(config):
+    """A list of zeros for each weight, by tensor, flat."""
+    words = len(RULES[config.rule].memory)
+    return [[[0] * words for _ in range(t.rows * (t.cols or 1))] for t in declare(config)]
+
+
+def train(config, tokens, steps=None, weights=None, memory=None):
+    """Trains `weights` (the seed's initial weights unless given) and the rule's memory in place; yields a dict for
+    each step."""
+    if memory is None:
+        memory = empty_memory(config)
     if weights is None:
         weights = initial_weights(config)
     tensors = declare(config)
@@ -640,13 +784,13 @@ def train(config, tokens, steps=None, weights=None):
             loss, states[m] = loss_of_text(config, member, text, state)
             losses.append(loss)
         fitness = fitness_of(config.fitness, losses)
-        alpha_q30 = alpha_at(config, step)
         moved = 0
         for index, tensor in enumerate(tensors):
             v = votes(tensor, [factors[p][index] for p in pairs], fitness)
-            threshold = threshold_of(config, tensor, fitness, alpha_q30)
+            rule = RULES[config.rule](config, tensor, fitness, step)
             rows = zip(weights[index], v) if tensor.cols else [(weights[index], v)]
-            moved += sum(update(row, row_votes, threshold) for row, row_votes in rows)
+            for n, (row, row_votes) in enumerate(rows):
+                moved += update(row, row_votes, rule, memory[index][n * len(row) : (n + 1) * len(row)])
         yield {"step": step, "losses": losses, "fitness": fitness, "moved": moved, "digest": digest(config, weights)}
 
 

@@ -83,7 +83,9 @@ class Tables(unittest.TestCase):
             self.assertLess(abs(g - 2**24 * math.log2(1 + i / 256)), 0.5001)
         for i, q in enumerate(c.Q):
             self.assertLess(abs(q - 2**32 * math.erfc(i / 64 / 2**0.5)), 0.5001)
-        self.assertEqual((len(c.E), len(c.G), len(c.Q)), (17, 257, 321))
+        for i, x in enumerate(c.C):
+            self.assertLess(abs(x - 2**29 * (1 + math.cos(math.pi * i / 256))), 0.5001)
+        self.assertEqual((len(c.E), len(c.G), len(c.Q), len(c.C)), (17, 257, 321, 257))
 
     @unittest.skipUnless(os.path.exists(TABLES), "the program's tables are not here")
     def test_against_the_program(self):
@@ -92,6 +94,7 @@ class Tables(unittest.TestCase):
         tables = [[int(v) for v in re.findall(r"-?\d+", body)] for body in bodies]
         self.assertEqual(tables[:3], [c.E, c.G, c.Q])
         self.assertEqual(tables[3:5], [c.softmax_table(), [c.gelu_of(x) for x in range(-127, 128)]])
+        self.assertEqual(tables[-1], c.C)
 
     def test_turns(self):
         for position in (0, 1, 7, 100, 1023):
@@ -160,8 +163,8 @@ class Training(unittest.TestCase):
         self.assertEqual(c.normal_quantile(1), 320 * 1024)
 
     def test_alpha(self):
-        self.assertEqual(c.alpha_at(config(alpha="0.4", alpha_decay="1"), 3), int(0.4 * 2**30) // 4)
-        self.assertEqual(c.alpha_at(config(alpha="0.000000001", alpha_decay="5"), 1000), 1)
+        self.assertEqual(c.scheduled(config(), "0.4", "1", 3), int(0.4 * 2**30) // 4)
+        self.assertEqual(c.scheduled(config(), "0.000000001", "5", 1000), 1)
 
     def test_fitness(self):
         losses = [10, 30, 50, 50, 1000, 0, 7, 8]

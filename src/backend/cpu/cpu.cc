@@ -29,11 +29,14 @@ class CpuBackend : public Backend {
 
   Status supports(const Program&, const NoiseShape&) const override { return {}; }
 
-  Status load(const Program& program, const NoiseShape& noise, const Weights& weights) override {
+  Status load(const Program& program, const NoiseShape& noise, const Weights& weights,
+              const RuleMemory& memory) override {
     auto bounds = verify(program, noise);
     if (!bounds.ok()) return bounds.status();
     evaluators_.clear();
     model_.emplace(program, noise, std::move(bounds).value(), weights, kernels_);
+    model_->rule = memory.rule;
+    model_->rule_state = whole_rule_state(program, memory);
     return {};
   }
 
@@ -67,8 +70,9 @@ class CpuBackend : public Backend {
     return cpu::update(*model_, request, pool_);
   }
 
-  Status read_weights(Weights& out) const override {
+  Status read_weights(Weights& out, RuleState* state) const override {
     out = model_->weights;
+    if (state != nullptr) *state = model_->rule_state;
     return {};
   }
 

@@ -14,6 +14,7 @@
 #include "exact/arithmetic.h"
 #include "exact/attention.h"
 #include "exact/noise.h"
+#include "exact/rules.h"
 
 namespace clutch::cpu {
 
@@ -136,9 +137,16 @@ struct PairNoiseTask {
   std::ptrdiff_t step;  // to the next pair's
 };
 
+// A rule's constants and its memory of some weights, which lies as they do. The threshold rule, which has
+// none, is built into the kernels.
+struct RuleRows {
+  const exact::RuleStep* step;
+  std::int32_t* state[exact::kMaxRuleStates];
+};
+
 // Votes of some terms (pairs times components) on rows [0, rows) of a matrix, rows <= kPad, and what follows
-// from them: V[n][k] = Σ_term fitness[term] · a[term][n] · b[term][k]; after the last terms a weight with |V|
-// > threshold moves by sign(V), clipped.
+// from them: V[n][k] = Σ_term fitness[term] · a[term][n] · b[term][k]; after the last terms the rule moves
+// the weights.
 constexpr std::int64_t kTermPad = 16;  // terms come in multiples of this, the rest with zero noise
 struct VoteTask {
   std::int8_t* weights;  // [rows][cols]
@@ -150,7 +158,8 @@ struct VoteTask {
   const std::byte* packed_b;   // by pack_terms(), band by band of columns
   std::int32_t* sums;  // [kPad][cols padded], in the kernel's own order, from call to call; null: one call
   bool first, last;    // of the calls: sums need not be read, moves are due
-  std::int32_t threshold;  // >= 0
+  RuleRows rule;
+  std::int32_t threshold;  // of the threshold rule, >= 0
   std::byte* scratch;      // of vote_scratch_bytes(terms)
 };
 
@@ -164,7 +173,8 @@ struct VectorVoteTask {
   const std::int8_t* fitness;  // [pairs]
   std::int32_t* sums;          // [kPad], in the kernel's own order, from call to call
   bool first, last;
-  std::int32_t threshold;  // >= 0
+  RuleRows rule;
+  std::int32_t threshold;  // of the threshold rule, >= 0
 };
 
 struct Kernels {

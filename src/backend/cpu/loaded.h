@@ -33,8 +33,10 @@ struct LoadedModel {
   const Kernels& kernels;
   const Schedule schedule;
   const SplitTurns* const turns;            // by position; null without a window
-  std::vector<Divider> dividers;            // by instruction
-  Weights weights;                          // row-major, not padded
+  std::vector<Divider> dividers;  // by instruction
+  Weights weights;                // row-major, not padded
+  exact::Rule rule = exact::Rule::threshold;
+  RuleState rule_state;                     // as the weights lie
   AlignedVector<std::byte> packed_weights;  // one block for all, so that huge pages fit
   std::vector<std::byte*> packed;           // by tensor; null where no product uses it
   std::vector<AlignedVector<std::int8_t>>

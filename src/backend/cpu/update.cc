@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <atomic>
 
+#include "base/check.h"
+
 namespace clutch::cpu {
 namespace {
 
@@ -38,6 +40,8 @@ class Update {
   }
 
   UpdateResult run() {
+    check(request_.matrix.rule == model_.rule && request_.vector.rule == model_.rule,
+          "the update is of the rule loaded");
     const int tensors = static_cast<int>(model_.program.tensors.size());
     for (int begin = 0; begin < tensors;) {
       int end = begin;
@@ -60,6 +64,13 @@ class Update {
   // Nothing is beyond the largest 32-bit vote; a negative threshold is met by every vote but none moves at 0.
   static std::int32_t threshold(std::int64_t asked) {
     return static_cast<std::int32_t>(std::clamp<std::int64_t>(asked, 0, INT32_MAX));
+  }
+  // Of the weights of a tensor from `first` on.
+  RuleRows rule_rows(const exact::RuleStep& step, int tensor, std::int64_t first) {
+    RuleRows rows{.step = &step, .state = {}};
+    for (std::size_t k = 0; k < model_.rule_state.size(); ++k)
+      rows.state[k] = model_.rule_state[k][tensor].data() + first;
+    return rows;
   }
   const TensorSpec& spec(int tensor) const { return model_.program.tensors[tensor]; }
   bool is_matrix(int tensor) const { return spec(tensor).kind == TensorKind::kMatrix; }
@@ -156,7 +167,8 @@ class Update {
                              .sums = sums.empty() ? nullptr : sums.data() + begin * padded(tensor.cols),
                              .first = terms.first_pair == 0,
                              .last = last,
-                             .threshold = threshold(request_.matrix_threshold),
+                             .rule = rule_rows(request_.matrix, task.tensor, begin * tensor.cols),
+                             .threshold = threshold(request_.matrix.threshold),
                              .scratch = space.scratch.data()});
     moved_ += static_cast<std::uint64_t>(moved);
   }
@@ -179,7 +191,8 @@ class Update {
                                       .sums = sums,
                                       .first = first == 0,
                                       .last = first + terms.pairs == pairs(),
-                                      .threshold = threshold(request_.vector_threshold)});
+                                      .rule = rule_rows(request_.vector, task.tensor, begin),
+                                      .threshold = threshold(request_.vector.threshold)});
       moved_ += static_cast<std::uint64_t>(moved);
     }
   }

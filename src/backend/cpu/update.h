@@ -1,4 +1,4 @@
-// The update on the CPU: votes as a matrix product over pairs, tensor by tensor, then the threshold rule.
+// The update on the CPU: votes as a matrix product over pairs, tensor by tensor, then the rule.
 #pragma once
 
 #include "backend/cpu/loaded.h"

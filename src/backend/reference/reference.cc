@@ -18,12 +18,15 @@ class ReferenceBackend : public Backend {
 
   Status supports(const Program&, const NoiseShape&) const override { return {}; }
 
-  Status load(const Program& program, const NoiseShape& noise, const Weights& weights) override {
+  Status load(const Program& program, const NoiseShape& noise, const Weights& weights,
+              const RuleMemory& memory) override {
     auto bounds = verify(program, noise);
     if (!bounds.ok()) return bounds.status();
     program_ = &program;
     shape_ = noise;
     weights_ = weights;
+    rule_ = memory.rule;
+    rule_state_ = whole_rule_state(program, memory);
     return {};
   }
 
@@ -48,6 +51,7 @@ class ReferenceBackend : public Backend {
   }
 
   Result<UpdateResult> update(const UpdateRequest& request) override {
+    check(request.matrix.rule == rule_ && request.vector.rule == rule_, "the update is of the rule loaded");
     std::vector<std::vector<std::int32_t>> votes;
     for (const TensorSpec& tensor : program_->tensors) votes.emplace_back(tensor.size());
     for (std::size_t p = 0; p < request.fitness.size(); ++p) {
@@ -58,12 +62,14 @@ class ReferenceBackend : public Backend {
     }
     UpdateResult result;
     for (std::size_t t = 0; t < votes.size(); ++t) {
-      const std::int64_t threshold = program_->tensors[t].kind == TensorKind::kMatrix
-                                         ? request.matrix_threshold
-                                         : request.vector_threshold;
+      const exact::RuleStep& step =
+          program_->tensors[t].kind == TensorKind::kMatrix ? request.matrix : request.vector;
       for (std::size_t i = 0; i < votes[t].size(); ++i) {
-        if (exact::absolute(votes[t][i]) <= threshold) continue;
-        const std::int8_t next = exact::clip(weights_[t][i] + exact::sign(votes[t][i]));
+        std::int32_t state[exact::kMaxRuleStates] = {};
+        for (std::size_t k = 0; k < rule_state_.size(); ++k) state[k] = rule_state_[k][t][i];
+        const auto next =
+            static_cast<std::int8_t>(exact::apply_rule(rule_, step, votes[t][i], state, weights_[t][i]));
+        for (std::size_t k = 0; k < rule_state_.size(); ++k) rule_state_[k][t][i] = state[k];
         result.moved += next != weights_[t][i];
         weights_[t][i] = next;
       }
@@ -72,8 +78,9 @@ class ReferenceBackend : public Backend {
     return result;
   }
 
-  Status read_weights(Weights& out) const override {
+  Status read_weights(Weights& out, RuleState* state) const override {
     out = weights_;
+    if (state != nullptr) *state = rule_state_;
     return {};
   }
 
@@ -168,6 +175,8 @@ class ReferenceBackend : public Backend {
   const Program* program_ = nullptr;
   NoiseShape shape_;
   Weights weights_;
+  exact::Rule rule_ = exact::Rule::threshold;
+  RuleState rule_state_;
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "backend/cpu/generic/rules.h"
 #include "backend/cpu/kernels.h"
 #include "exact/attention.h"
 #include "exact/digest.h"
@@ -274,14 +275,6 @@ inline void fill_pairs(const PairNoiseTask& task) {
   }
 }
 
-// One weight by its vote; 1 where it changed.
-inline int move_weight(std::int8_t& weight, std::int32_t vote, std::int32_t threshold) {
-  const std::int8_t next = clip32(weight + (vote > threshold) - (vote < -threshold));
-  const bool moved = next != weight;
-  weight = next;
-  return moved;
-}
-
 inline std::size_t vote_scratch_bytes(std::int64_t terms) {
   return static_cast<std::size_t>(terms) * sizeof(std::int16_t);
 }
@@ -300,9 +293,9 @@ inline std::int64_t vote(const VoteTask& task) {
       for (int i = 0; i < kColumns && k + i < task.cols; ++i) {
         if (!task.first) sums[i] += kept[k + i];
         if (!task.last) kept[k + i] = sums[i];
-        if (!task.last) continue;
-        moved += move_weight(task.weights[n * task.cols + k + i], sums[i], task.threshold);
       }
+      const std::int64_t at = n * task.cols + k, count = k + kColumns < task.cols ? kColumns : task.cols - k;
+      if (task.last) moved += move_by_rule(task.rule, at, sums, task.weights + at, count);
     }
   }
   return moved;
@@ -315,8 +308,8 @@ inline std::int64_t vote_vector(const VectorVoteTask& task) {
     for (std::int64_t p = 0; p < task.pairs; ++p)
       vote += task.fitness[p] * task.a[p * kPad + n] * task.b[p * kPad + n];
     task.sums[n] = vote;
-    if (task.last) moved += move_weight(task.weights[n], vote, task.threshold);
   }
+  if (task.last) moved = move_by_rule(task.rule, 0, task.sums, task.weights, task.count);
   return moved;
 }
 

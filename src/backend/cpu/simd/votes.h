@@ -2,6 +2,7 @@
 // weights.
 #pragma once
 
+#include "backend/cpu/generic/rules.h"
 #include "backend/cpu/simd/matmul.h"
 #include "exact/digest.h"
 
@@ -94,6 +95,20 @@ CLUTCH_SIMD int move_weights(const I (&votes)[4], I threshold, std::int8_t* weig
   return count_different8(before, after);
 }
 
+// The same by any other rule; `first` is where the weights lie in the tensor's rows.
+inline std::int64_t move_weights(const I (&votes)[4], const RuleRows& rule, std::int64_t first,
+                                 std::int8_t* weights, std::int64_t count) {
+  alignas(64) std::int32_t lanes[kColumns], in_order[kColumns];
+#pragma GCC unroll 4
+  for (int v = 0; v < 4; ++v) store(lanes + v * kLanes, votes[v]);
+#pragma GCC unroll 16
+  for (int four = 0; four < kColumns / 4; ++four) {  // four lanes of a vector are four columns
+    const int v = four / (kLanes / 4), lane = four % (kLanes / 4) * 4;
+    __builtin_memcpy(in_order + column_of(v, lane), lanes + 4 * four, 4 * sizeof(std::int32_t));
+  }
+  return move_by_rule(rule, first, in_order, weights, count < kColumns ? count : kColumns);
+}
+
 struct VoteBlock {
   const Dot::X *low, *high;  // the first row's first group; high is null where nothing is wide
   const std::byte* panel;
@@ -129,8 +144,10 @@ template <int R>
       if (!task.last) store(kept + v * kLanes, sums[r][v]);
     }
     if (!task.last) continue;
-    std::int8_t* weights = task.weights + (b.row + r) * task.cols + b.column;
-    moved += move_weights(sums[r], set32(task.threshold), weights, task.cols - b.column);
+    const std::int64_t at = (b.row + r) * task.cols + b.column, count = task.cols - b.column;
+    moved += task.rule.step->rule == exact::Rule::threshold
+                 ? move_weights(sums[r], set32(task.threshold), task.weights + at, count)
+                 : move_weights(sums[r], task.rule, at, task.weights + at, count);
   }
   return moved;
 }
@@ -194,7 +211,10 @@ inline std::int64_t vote_vector(const VectorVoteTask& task) {
     }
 #pragma GCC unroll 4
     for (int v = 0; v < 4; ++v) store(task.sums + n + v * kLanes, sums[v]);
-    if (task.last) moved += move_weights(sums, set32(task.threshold), task.weights + n, task.count - n);
+    if (!task.last) continue;
+    moved += task.rule.step->rule == exact::Rule::threshold
+                 ? move_weights(sums, set32(task.threshold), task.weights + n, task.count - n)
+                 : move_weights(sums, task.rule, n, task.weights + n, task.count - n);
   }
   return moved;
 }
