@@ -25,14 +25,6 @@ struct Options {
   bool json = false;
 };
 
-// The weights a run began with, where its seed alone decides them.
-std::optional<Weights> start_of(const std::string& path, const Program& program) {
-  if (!std::filesystem::is_directory(path)) return {};
-  const auto config = read_config(path);
-  if (!config.ok() || !config.value().init.empty()) return {};
-  return initial_weights(program, static_cast<std::uint64_t>(config.value().seed));
-}
-
 // A run whose last step could not tell any pair's members apart.
 void warn_of_ties(const std::string& path, std::vector<std::string>& warnings) {
   if (!std::filesystem::is_directory(path)) return;
@@ -49,7 +41,7 @@ Result<Inspection> inspect(const Options& options) {
   auto model = load_model(options.model);
   if (!model.ok()) return model.status();
   const Program& program = model.value().program;
-  const auto start = start_of(options.model, program);
+  const auto start = seeded_start(options.model, program);
   Inspection result;
   result.tensors = inspect_weights(program, model.value().weights, start ? &*start : nullptr);
   if (!options.data.empty()) {

@@ -78,10 +78,7 @@ void add_model(const std::string& run, RunReport& report) {
     report.notes.push_back(model.status().message());
     return;
   }
-  const auto config = read_config(run);
-  std::optional<Weights> start;
-  if (config.ok() && config.value().init.empty())
-    start = initial_weights(model.value().program, static_cast<std::uint64_t>(config.value().seed));
+  const auto start = seeded_start(run, model.value().program);
   Inspection inspection;
   inspection.tensors =
       inspect_weights(model.value().program, model.value().weights, start ? &*start : nullptr);

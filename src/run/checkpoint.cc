@@ -261,6 +261,13 @@ Result<Model> load_model(const std::string& path) {
   return to_model(file.value(), name.value());
 }
 
+std::optional<Weights> seeded_start(const std::string& run, const Program& program) {
+  if (!std::filesystem::is_directory(run)) return {};
+  const auto config = read_config(run);
+  if (!config.ok() || !config.value().init.empty()) return {};
+  return initial_weights(program, static_cast<std::uint64_t>(config.value().seed));
+}
+
 void remove_temporaries(const std::string& run) {
   for (const std::string& folder : {run, checkpoints_path(run)}) {
     std::error_code error;

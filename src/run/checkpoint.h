@@ -61,6 +61,9 @@ Result<std::string> model_file(const std::string& path);
 // model_file, read.
 Result<Model> load_model(const std::string& path);
 
+// The weights a run began with, where its seed alone decides them; nothing for other paths and runs.
+std::optional<Weights> seeded_start(const std::string& run, const Program& program);
+
 // Removes what a killed process left half written in the run folder.
 void remove_temporaries(const std::string& run);
 

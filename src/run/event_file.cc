@@ -66,6 +66,16 @@ class Message {
   std::string text_;
 };
 
+// CRC-32C (Castagnoli, RFC 3720), as records are checked with.
+std::uint32_t crc32c(std::string_view bytes) {
+  std::uint32_t crc = ~0u;
+  for (const char byte : bytes) {
+    crc ^= static_cast<unsigned char>(byte);
+    for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ ((crc & 1) != 0 ? 0x82F63B78u : 0);
+  }
+  return ~crc;
+}
+
 std::uint32_t masked(std::uint32_t crc) { return (crc >> 15 | crc << 17) + 0xA282EAD8u; }
 
 std::string record(const Message& event) {
@@ -106,20 +116,12 @@ Message text_value(const std::string& name, const std::string& text) {
   return Message().bytes(kTag, name).message(kTensor, tensor).message(kMetadata, plugin);
 }
 
-}  // namespace
-
-std::uint32_t crc32c(std::string_view bytes) {
-  std::uint32_t crc = ~0u;
-  for (const char byte : bytes) {
-    crc ^= static_cast<unsigned char>(byte);
-    for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ ((crc & 1) != 0 ? 0x82F63B78u : 0);
-  }
-  return ~crc;
-}
-
+// The first record of a file, which says what it is.
 std::string encode_file_start(double wall_seconds) {
   return record(Message().real(kWallTime, wall_seconds).bytes(kFileVersion, "brain.Event:2"));
 }
+
+}  // namespace
 
 std::string encode_events(const StepEvents& events) {
   Message summary;

@@ -24,15 +24,11 @@ struct StepEvents {
   std::vector<std::pair<std::string, std::string>> texts;  // UTF-8, read as Markdown
 };
 
-// The first record of a file, which says what it is.
-std::string encode_file_start(double wall_seconds);
+// A record.
 std::string encode_events(const StepEvents& events);
 
 // A new file events.out.tfevents.<seconds>.<process> in `folder`, which is made where it is missing; its
 // path.
 Result<std::string> create_event_file(const std::string& folder, double wall_seconds);
-
-// CRC-32C (Castagnoli, RFC 3720), as records are checked with.
-std::uint32_t crc32c(std::string_view bytes);
 
 }  // namespace clutch

@@ -222,6 +222,14 @@ struct Kernels {
   std::int64_t (*multiply_registers)(std::int64_t steps);
 };
 
+// What a table of functions of these names is filled from, in the order above: X(entry)...
+#define CLUTCH_KERNELS(X)                                                                               \
+  X(packed_bytes)                                                                                       \
+  X(pack) X(scratch_bytes) X(matmul) X(norm) X(embed) X(copy) X(add) X(add_bias) X(gate) X(mix) X(relu) \
+      X(bias) X(gelu) X(rescale) X(add_rescale) X(rotate) X(attend_scratch_bytes) X(attend) X(loss)     \
+          X(fill_noise) X(fill_pairs) X(pack_terms) X(vote_scratch_bytes) X(vote) X(vote_vector) X(digest)
+#define CLUTCH_KERNEL_ENTRY(entry) .entry = entry,
+
 const Kernels& scalar_kernels();
 const Kernels& avx2_kernels();
 const Kernels& avxvnni_kernels();

@@ -9,35 +9,7 @@ namespace {
 namespace generic {
 
 inline constexpr Kernels kernels(const char* name) {
-  return {name,
-          packed_bytes,
-          pack,
-          scratch_bytes,
-          matmul,
-          norm,
-          embed,
-          copy,
-          add,
-          add_bias,
-          gate,
-          mix,
-          relu,
-          bias,
-          gelu,
-          rescale,
-          add_rescale,
-          rotate,
-          attend_scratch_bytes,
-          attend,
-          loss,
-          fill_noise,
-          fill_pairs,
-          pack_terms,
-          vote_scratch_bytes,
-          vote,
-          vote_vector,
-          digest,
-          nullptr};
+  return {.name = name, CLUTCH_KERNELS(CLUTCH_KERNEL_ENTRY).multiply_registers = nullptr};
 }
 
 }  // namespace generic

@@ -13,35 +13,8 @@ namespace clutch::cpu {
 namespace {
 
 inline constexpr Kernels simd_kernels(const char* name) {
-  return {name,
-          packed_bytes,
-          pack,
-          scratch_bytes,
-          matmul,
-          norm,
-          embed,
-          copy,
-          add,
-          add_bias,
-          gate,
-          mix,
-          relu,
-          bias,
-          gelu,
-          rescale,
-          add_rescale,
-          rotate,
-          attend_scratch_bytes,
-          attend,
-          loss,
-          fill_noise,
-          fill_pairs,
-          pack_terms,
-          vote_scratch_bytes,
-          vote,
-          vote_vector,
-          digest,
-          multiply_registers<Dot, kBlockRows>};
+  return {.name = name,
+          CLUTCH_KERNELS(CLUTCH_KERNEL_ENTRY).multiply_registers = multiply_registers<Dot, kBlockRows>};
 }
 
 }  // namespace
