@@ -1,7 +1,9 @@
 #include "backend/cpu/schedule.h"
 
 #include <algorithm>
-#include <functional>
+#include <utility>
+
+#include "program/places.h"
 
 namespace clutch::cpu {
 namespace {
@@ -123,65 +125,42 @@ int written_slot(const Program& program, const Node& node) {
                                       : program.states[node.state].read;
 }
 
-// The nodes between which each slot must keep its place: from the node that writes it to its last reader, or,
-// in a group whose nodes take turns, from the group's first node to its last.
-struct Lifetimes {
-  std::vector<int> first, last;  // by slot, in node positions
-};
-
-Lifetimes lifetimes(const Program& program, const std::vector<Group>& groups) {
+// The nodes between which each slot must keep its place, by slot: from the node that writes it to its last
+// reader, or, in a group whose nodes take turns, from the group's first node to its last.
+std::vector<Lifetime> lifetimes(const Program& program, const std::vector<Group>& groups) {
   int positions = 0;
-  Lifetimes alive{std::vector<int>(program.slots.size(), 0), std::vector<int>(program.slots.size(), 0)};
+  std::vector<Lifetime> alive;
+  for (const Slot& slot : program.slots) alive.push_back({0, 0, padded(slot.width)});
   for (const Group& group : groups) {
     const int begin = positions, end = positions + static_cast<int>(group.nodes.size()) - 1;
     for (const Node& node : group.nodes) {
       const bool turns = group.order != Order::kNodeByNode;
       const int from = turns ? begin : positions, to = turns ? end : positions;
+      const auto keep = [&](int slot) { alive[slot].last = std::max(alive[slot].last, to); };
       const int slot = written_slot(program, node);
-      alive.first[slot] = from;
-      alive.last[slot] = std::max(alive.last[slot], to);
+      alive[slot].first = from;
+      keep(slot);
       if (node.instruction != kNothing) {
         for (const int in : program.instructions[node.instruction].in) {
-          if (in != kNothing) alive.last[in] = std::max(alive.last[in], to);
+          if (in != kNothing) keep(in);
         }
       } else {
-        const int in = program.states[node.state].write;
-        alive.last[in] = std::max(alive.last[in], to);
+        keep(program.states[node.state].write);
       }
       ++positions;
     }
   }
-  alive.last[program.output] = positions;  // the logits are taken at the end of the chunk
+  alive[program.output].last = positions;  // the logits are taken at the end of the chunk
   return alive;
 }
 
 }  // namespace
 
 Schedule make_schedule(const Program& program) {
-  Schedule schedule{make_groups(program), std::vector<std::int64_t>(program.slots.size(), 0), 0};
-  const Lifetimes alive = lifetimes(program, schedule.groups);
-  std::vector<int> placed;
-  for (std::size_t s = 0; s < program.slots.size(); ++s) {
-    const int slot = static_cast<int>(s);
-    const std::int64_t width = padded(program.slots[s].width);
-    // The lowest place that no slot alive at the same time covers.
-    std::vector<std::pair<std::int64_t, std::int64_t>> taken;
-    for (const int other : placed) {
-      if (alive.first[other] <= alive.last[slot] && alive.first[slot] <= alive.last[other]) {
-        taken.emplace_back(schedule.offsets[other],
-                           schedule.offsets[other] + padded(program.slots[other].width));
-      }
-    }
-    std::sort(taken.begin(), taken.end());
-    std::int64_t offset = 0;
-    for (const auto& [begin, end] : taken) {
-      if (offset + width <= begin) break;
-      offset = std::max(offset, end);
-    }
-    schedule.offsets[s] = offset;
-    schedule.row_bytes = std::max(schedule.row_bytes, offset + width);
-    placed.push_back(slot);
-  }
+  Schedule schedule{make_groups(program), {}, 0};
+  Places places = place(lifetimes(program, schedule.groups));
+  schedule.offsets = std::move(places.offsets);
+  schedule.row_bytes = places.bytes;
   return schedule;
 }
 
