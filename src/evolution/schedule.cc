@@ -41,6 +41,9 @@ std::uint64_t Schedule::at(std::uint64_t step) const {
     value = (start_q30 << 16) / exact::square_root_floor((kOne + decay_q30 * step) << 2);
   if (shape == ScheduleShape::cosine) value = start_q30 * raised_cosine(step, length) >> 30;
   if (step < warmup) value = value * (step + 1) / warmup;
+  if (cooldown > 0 && step + cooldown >= length) {
+    value = value * (length - std::min(length, step)) / (cooldown + 1);
+  }
   return std::max<std::uint64_t>(1, value);
 }
 

@@ -8,7 +8,7 @@
 
 namespace clutch {
 
-// X(name, its formula of the step t, before the warm-up)
+// X(name, its formula of the step t, before warm-up and cooldown)
 #define CLUTCH_SCHEDULES(X)              \
   X(constant, "start")                   \
   X(inverse, "start / (1 + decay * t)")  \
@@ -29,8 +29,9 @@ struct Schedule {
   ScheduleShape shape = ScheduleShape::inverse;
   std::uint64_t start_q30 = 1u << 29;  // in (0, 2^33]
   std::uint64_t decay_q30 = 0;         // inverse, root: below 2^30 (1 per step)
-  std::uint64_t length = 1;            // cosine: in steps, in 1..2^31
-  std::uint64_t warmup = 0;  // the first so many steps rise evenly to the shape's value; at most 2^30
+  std::uint64_t length = 1;            // of a cosine, and where a cooldown ends: in steps, in 1..2^31
+  std::uint64_t warmup = 0;    // the first so many steps rise evenly to the shape's value; at most 2^30
+  std::uint64_t cooldown = 0;  // the last so many steps of the length fall evenly to nothing; at most 2^30
 
   // At least 1 (that is 2^-30). docs/NUMERICS.md has the roundings.
   std::uint64_t at(std::uint64_t step) const;

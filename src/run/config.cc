@@ -59,7 +59,7 @@ Status check_texts(const RunConfig& config) {
   return {};
 }
 
-// A cosine without a length gets the run's.
+// A cosine or a cooldown without a length gets the run's.
 Status resolve_schedule(RunConfig& config) {
   const auto shape = find_schedule(config.schedule);
   if (!shape) {
@@ -70,7 +70,8 @@ Status resolve_schedule(RunConfig& config) {
   CLUTCH_RETURN_IF_ERROR(
       check_range("--schedule-steps", config.schedule_steps, 0, kMost, "0 is for the length of the run"));
   CLUTCH_RETURN_IF_ERROR(check_range("--warmup", config.warmup, 0, kMost, "0 is for none"));
-  if (*shape == ScheduleShape::cosine && config.schedule_steps == 0) {
+  CLUTCH_RETURN_IF_ERROR(check_range("--cooldown", config.cooldown, 0, kMost, "0 is for none"));
+  if ((*shape == ScheduleShape::cosine || config.cooldown > 0) && config.schedule_steps == 0) {
     config.schedule_steps = std::max<std::int64_t>(1, config.steps);
   }
   return {};
@@ -197,8 +198,12 @@ const std::vector<Knob>& knobs() {
        "(to 0 at "
        "--schedule-steps)"},
       {"schedule-steps", &C::schedule_steps, kMeaning,
-       "Length of a cosine; 0 for the --steps that the run begins with"},
+       "Length of a cosine, and where a cooldown ends; 0 for the --steps that the run begins with"},
       {"warmup", &C::warmup, kMeaning, "Steps in which alpha or rate rises to its schedule"},
+      {"cooldown", &C::cooldown, kMeaning,
+       "Steps in which alpha or rate falls to nothing at the end (at --schedule-steps). A tenth to a third "
+       "of a run "
+       "settles what it learnt; going on beyond learns no more"},
       {"fitness", &C::fitness, kMeaning,
        "What a pair's losses become: sign, scaled (their difference, by the mean one), clipped (scaled, at "
        "the mean "
@@ -333,7 +338,8 @@ Optimiser optimiser(const RunConfig& config) {
                     .start_q30 = q30(start),
                     .decay_q30 = q30(decay),
                     .length = static_cast<std::uint64_t>(std::max<std::int64_t>(1, config.schedule_steps)),
-                    .warmup = static_cast<std::uint64_t>(config.warmup)};
+                    .warmup = static_cast<std::uint64_t>(config.warmup),
+                    .cooldown = static_cast<std::uint64_t>(config.cooldown)};
   };
   return {.rule = *find_rule(config.rule),
           .alpha = schedule(config.alpha, config.alpha_decay),

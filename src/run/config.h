@@ -32,7 +32,7 @@ struct RunConfig {
   std::string alpha = "0.5", alpha_decay = "0.002";
   std::string momentum = "0.95", square_momentum = "0.999", rate = "1", rate_decay = "0.002";
   std::string weight_decay = "0", schedule = "inverse";
-  std::int64_t schedule_steps = 0, warmup = 0;
+  std::int64_t schedule_steps = 0, warmup = 0, cooldown = 0;
   std::string fitness = "scaled";
   std::string carry = "keep";
   std::int64_t seed = 0, steps = 1000;

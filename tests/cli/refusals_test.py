@@ -33,6 +33,7 @@ BAD_KNOBS = {
     "schedule": ["foo", ""],
     "schedule-steps": ["-1", "x", "100000000"],
     "warmup": ["-1", "x", "100000000"],
+    "cooldown": ["-1", "x", "100000000"],
     "fitness": ["foo", "", "SIGN"],
     "arch": ["foo", ""],
     "dialect": ["foo", ""],

@@ -47,6 +47,7 @@ def random_config(rng):
         schedule=rng.choice(["constant", "inverse", "root", "cosine"]),
         schedule_steps=rng.choice([0, 2, 7]),
         warmup=rng.choice([0, 0, 1, 3]),
+        cooldown=rng.choice([0, 0, 2, 3]),
         fitness=rng.choice(["sign", "scaled", "scaled", "clipped", "strong"]),
         steps=rng.randrange(3, 6),
     )

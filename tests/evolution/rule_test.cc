@@ -165,6 +165,22 @@ TEST(AdamW, IsNearTheRealOne) {
   EXPECT_GT(weight, 10);
 }
 
+TEST(Schedule, CoolsDownToNothing) {
+  const Schedule s{.shape = ScheduleShape::constant, .start_q30 = kOne, .length = 10, .cooldown = 4};
+  EXPECT_EQ(s.at(5), kOne);
+  EXPECT_EQ(s.at(6), std::uint64_t{kOne} * 4 / 5);
+  EXPECT_EQ(s.at(9), kOne / 5);
+  EXPECT_EQ(s.at(10), 1u);
+  EXPECT_EQ(s.at(1u << 31), 1u);
+  const Schedule short_one{.shape = ScheduleShape::constant, .start_q30 = kOne, .length = 2, .cooldown = 4};
+  EXPECT_EQ(short_one.at(0), std::uint64_t{kOne} * 2 / 5) << "a cooldown longer than all begins on its way";
+  const Schedule longest{.shape = ScheduleShape::constant,
+                         .start_q30 = std::uint64_t{1} << 33,
+                         .length = 1u << 31,
+                         .cooldown = 1u << 30};
+  EXPECT_NEAR(static_cast<double>(longest.at(1u << 30)), 0x1p33, 1000) << "no overflow";
+}
+
 TEST(Schedule, CosineAndWarmup) {
   const Schedule cosine{.shape = ScheduleShape::cosine, .start_q30 = 3ull << 30, .length = 1000};
   for (const int t : {0, 1, 3, 250, 500, 999, 1000, 5000}) {

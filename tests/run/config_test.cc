@@ -281,6 +281,7 @@ TEST(Resolve, RefusalsNameTheFlag) {
        "--schedule: 'linear' is unknown; choose from: constant, inverse, root, cosine"},
       {[](C& c) { c.schedule_steps = -1; }, "--schedule-steps: -1 is outside"},
       {[](C& c) { c.warmup = -1; }, "--warmup: -1 is outside"},
+      {[](C& c) { c.cooldown = -1; }, "--cooldown: -1 is outside"},
       {[](C& c) { c.rate_decay = "1"; }, "--rate-decay: 1 is not below 1"},
       {[](C& c) { c.momentum = "0.9999", c.rate = "8", c.rule = "momentum"; }, "ok"},
       {[](C&) {}, "ok"},

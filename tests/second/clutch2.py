@@ -86,6 +86,7 @@ class Config:
     schedule: str = "inverse"
     schedule_steps: int = 0
     warmup: int = 0
+    cooldown: int = 0
     fitness: str = "sign"
     steps: int = 1
 
@@ -619,17 +620,19 @@ def votes(tensor, factors, fitness):
 def scheduled(config, start, decay, step):
     """alpha or rate at a step, with 30 fractional bits."""
     value = q_down(start, 30)
+    length = config.schedule_steps or max(1, config.steps)
     if config.schedule == "inverse":
         value = value * 2**30 // (2**30 + q_down(decay, 30) * step)
     if config.schedule == "root":
         value = value * 2**16 // isqrt((2**30 + q_down(decay, 30) * step) * 4)
     if config.schedule == "cosine":
-        length = config.schedule_steps or max(1, config.steps)
         x = min(step, length) * 2**24 // length
         i, rest = x >> 16, x % 2**16
         value = value * (C[i] - ((C[i] - C[i + 1]) * rest >> 16) if i < 256 else C[256]) >> 30
     if step < config.warmup:
         value = value * (step + 1) // config.warmup
+    if config.cooldown and step >= length - config.cooldown:
+        value = value * max(0, length - step) // (config.cooldown + 1)
     return max(1, value)
 
 
