@@ -192,6 +192,10 @@ void conclude(const Trainer& trainer, const Cluster& cluster, const std::string&
     say(fmt::format("log: {} bytes and {:.1f} us a step, {:.3f}% of the training\n", log.bytes / log.records,
                     1e6 * log.seconds / records, 100 * log.seconds / trainer.seconds_trained()));
   }
+  say(fmt::format("cost: {:.4f} core-hours for {} evaluated tokens, of {} different ones in the text\n",
+                  trainer.core_seconds() / 3600,
+                  format_count(static_cast<double>(trainer.evaluated_tokens())),
+                  format_count(static_cast<double>(trainer.distinct_tokens()))));
   if (trainer.step() < static_cast<std::uint64_t>(trainer.config().steps)) {
     say(fmt::format("\nstopped and saved at step {}; go on with: clutch train --resume {}\n", trainer.step(),
                     folder));

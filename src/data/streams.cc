@@ -27,4 +27,14 @@ void read_window(const Corpus& corpus, const Window& window, Token* out) {
   }
 }
 
+std::uint64_t distinct_tokens(std::uint64_t corpus_tokens, std::uint32_t streams, std::uint64_t steps,
+                              std::uint32_t tokens) {
+  if (steps == 0) return 0;
+  const std::uint64_t read = steps * tokens + 1;  // by each stream
+  // From one stream's start to the next one's there are N // S tokens, or one more for N mod S of the
+  // streams.
+  const std::uint64_t gap = corpus_tokens / streams, longer = corpus_tokens % streams;
+  return (streams - longer) * std::min(gap, read) + longer * std::min(gap + 1, read);
+}
+
 }  // namespace clutch

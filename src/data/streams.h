@@ -28,4 +28,9 @@ std::uint64_t window_start(std::uint64_t corpus_tokens, const Window& window);
 // the first of the stream's next window. The corpus may be shorter than the window, but not empty.
 void read_window(const Corpus& corpus, const Window& window, Token* out);
 
+// How many different tokens of the corpus all streams together have read, inputs and targets, in the first
+// `steps` steps of `tokens` each. steps * tokens is below 2^63.
+std::uint64_t distinct_tokens(std::uint64_t corpus_tokens, std::uint32_t streams, std::uint64_t steps,
+                              std::uint32_t tokens);
+
 }  // namespace clutch

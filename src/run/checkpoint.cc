@@ -132,6 +132,7 @@ Status write_checkpoint(const std::string& run, const Program& program, const Ch
   }
   file.metadata["step"] = std::to_string(checkpoint.step);
   file.metadata["seconds"] = fmt::format("{:.3f}", checkpoint.seconds);
+  file.metadata["core_seconds"] = fmt::format("{:.3f}", checkpoint.core_seconds);
   file.metadata["corpus_digest"] = checkpoint.corpus_digest;
   if (!checkpoint.held_out_digest.empty()) file.metadata["held_out_digest"] = checkpoint.held_out_digest;
   file.metadata["weights_digest"] = fmt::format("{:016x}", digest(program, checkpoint.weights));
@@ -188,6 +189,7 @@ Result<Checkpoint> to_checkpoint(Result<SafetensorsFile> file, const std::string
                         .weights = std::move(model.value().weights),
                         .states = {}};
   checkpoint.seconds = std::atof(file.value().metadata["seconds"].c_str());
+  checkpoint.core_seconds = std::atof(file.value().metadata["core_seconds"].c_str());
   for (Tensor& tensor : file.value().tensors) {
     if (tensor.name == kStates) checkpoint.states = std::move(tensor.data);
   }

@@ -19,6 +19,7 @@ struct Checkpoint {
   std::string corpus_digest;         // of the training text, 16 hexadecimal digits
   std::string held_out_digest = "";  // the same of the held-out text; empty where nothing is held out
   double seconds = 0;                // of training so far; for display
+  double core_seconds = 0;           // processor time of the same; for display
   ModelConfig model_config;
   Weights weights;
   std::vector<std::int8_t> states;  // [population][state_width]; empty where nothing is carried

@@ -11,7 +11,7 @@ namespace clutch {
 namespace {
 
 enum Kind : char { kGo = 0, kStop = 1, kTrouble = 2 };
-constexpr std::size_t kPrefixBytes = 1 + 8 + 8;  // kind, digest, sum of losses
+constexpr std::size_t kPrefixBytes = 1 + 8 + 8 + 8;  // kind, digest, sum of losses, processor time
 
 Status trouble_of(int rank, std::string_view message) {
   return fail(fmt::format("rank {}", rank), std::string(message), "mend that, then go on with --resume");
@@ -24,6 +24,7 @@ std::string encode(FitnessShape shape, const StepPart& part) {
       out,
       static_cast<std::uint64_t>(std::accumulate(part.losses.begin(), part.losses.end(), std::int64_t{0})),
       8);
+  put_little_endian(out, part.core_ns, 8);
   if (shape == FitnessShape::sign) {
     pack_fitness(shape, fitness_of(shape, part.losses), out);
   } else {
@@ -61,6 +62,7 @@ Result<StepOutcome> exchange_step(Cluster& cluster, FitnessShape shape, std::uin
         get_little_endian(bytes, 1, 8) != get_little_endian(gathered.value()[0], 1, 8))
       outcome.odd_rank = r;
     outcome.loss += static_cast<std::int64_t>(get_little_endian(bytes, 9, 8));
+    outcome.core_ns += get_little_endian(bytes, 17, 8);
     if (shape == FitnessShape::sign) {
       std::vector<std::int8_t> fitness(count);
       if (!unpack_fitness(shape, std::string_view(bytes).substr(kPrefixBytes), fitness))

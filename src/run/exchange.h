@@ -16,6 +16,7 @@ struct StepPart {
   std::vector<std::int64_t> losses;  // [2 * pairs of this rank's share]
   std::uint64_t digest = 0;          // of this rank's weights before the step
   bool stop = false;                 // this rank was asked to stop after it
+  std::uint64_t core_ns = 0;         // processor time of this rank's training so far
 };
 
 // The whole population's.
@@ -25,6 +26,7 @@ struct StepOutcome {
   bool stop = false;                 // some rank was asked to stop
   int odd_rank = -1;                 // a rank whose weights differ from rank 0's; -1 where all agree
   std::uint64_t bytes = 0;           // that this rank sent
+  std::uint64_t core_ns = 0;         // of all ranks
 };
 
 // Exchanges a step's parts; `pairs` are the whole population's. Shape sign travels packed, five pairs a byte;

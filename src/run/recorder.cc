@@ -146,9 +146,9 @@ Status Recorder::sync_log(bool now) {
 
 Status Recorder::append_metrics(const StepReport& report) {
   std::string line = fmt::format(
-      R"({{"step": {}, "evaluated_tokens": {}, "bits_per_byte": {:.5f}, "moved": {:.6f}, "tied": {:.6f}, "seconds": {:.3f}, "digest": "{:016x}")",
-      report.step, report.evaluated_tokens, report.bits_per_byte, report.moved, report.tied, report.seconds,
-      report.digest);
+      R"({{"step": {}, "evaluated_tokens": {}, "distinct_tokens": {}, "bits_per_byte": {:.5f}, "moved": {:.6f}, "tied": {:.6f}, "seconds": {:.3f}, "core_seconds": {:.3f}, "digest": "{:016x}")",
+      report.step, report.evaluated_tokens, report.distinct_tokens, report.bits_per_byte, report.moved,
+      report.tied, report.seconds, report.core_seconds, report.digest);
   if (report.valid_bits_per_byte)
     line += fmt::format(R"(, "valid_bits_per_byte": {:.5f})", *report.valid_bits_per_byte);
   if (report.sample) {

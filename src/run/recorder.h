@@ -25,7 +25,9 @@ struct StepReport {
   double bits_per_byte = 0;  // of this step's members, with their noise; per token of other vocabularies
   std::optional<double> valid_bits_per_byte;  // of held-out text, without noise
   double moved = 0, tied = 0;                 // shares of the weights, of the pairs
+  std::uint64_t distinct_tokens = 0;          // of the text, that some member has read since the run began
   double seconds = 0;                         // since the run began, over all its parts
+  double core_seconds = 0;                    // processor time of the same, of all threads and ranks
   std::uint64_t digest = 0;                   // of the weights after the step
   std::optional<std::string> sample = {};     // what the model wrote, where it was asked to
   std::optional<Inspection> inspection = {};  // where it was asked for

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 #include <optional>
 
 #include "backend/select.h"
@@ -25,6 +26,13 @@ constexpr std::uint32_t kValidationStreams = 64;
 constexpr int kSampleTokens = 200;
 constexpr std::uint64_t kInspectedTokens = 1024;
 constexpr std::uint64_t kMaxCheckpointBytes = std::uint64_t{1} << 40;
+
+// Processor time of all threads of this process since it began.
+double process_core_seconds() {
+  timespec time{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
 
 std::string digest_text(std::uint64_t digest) { return fmt::format("{:016x}", digest); }
 
@@ -99,6 +107,7 @@ Result<std::unique_ptr<Trainer>> Trainer::resume(const std::string& run, RunConf
   trainer->step_ = checkpoint.step;
   if (!checkpoint.weights.empty()) trainer->saved_step_ = checkpoint.step;
   trainer->seconds_ = checkpoint.seconds;
+  trainer->core_seconds_ = checkpoint.core_seconds;
   CLUTCH_RETURN_IF_ERROR(agree(cluster, trainer->load_model(checkpoint)));
   CLUTCH_RETURN_IF_ERROR(trainer->compare_ranks());
   Status opened;
@@ -109,6 +118,15 @@ Result<std::unique_ptr<Trainer>> Trainer::resume(const std::string& run, RunConf
   }
   CLUTCH_RETURN_IF_ERROR(agree(cluster, opened));
   return trainer;
+}
+
+std::uint64_t Trainer::evaluated_tokens() const {
+  return step_ * population_.size * static_cast<std::uint64_t>(config_.tokens_per_update);
+}
+
+std::uint64_t Trainer::distinct_tokens() const {
+  return clutch::distinct_tokens(train_.tokens.size(), population_.streams(), step_,
+                                 static_cast<std::uint32_t>(config_.tokens_per_update));
 }
 
 std::string Trainer::held_out_digest() const {
@@ -261,12 +279,14 @@ Status Trainer::run_step(const std::atomic<bool>& stop, const Status& trouble, S
   StepPart part{.losses = {}, .digest = digest_, .stop = false};
   const Status evaluated = trouble.ok() ? evaluate_share(part.losses) : trouble;
   part.stop = stop;
+  part.core_ns = static_cast<std::uint64_t>(1e9 * (process_core_seconds() - core_seconds_outside_));
   auto exchanged = exchange_step(cluster_, fitness_, population_.pairs(), part, evaluated);
   if (!exchanged.ok()) return exchanged.status();
   const StepOutcome& outcome = exchanged.value();
   if (outcome.odd_rank >= 0) return name_odd_rank(outcome.odd_rank);
   stopping_ = outcome.stop;
   bytes_per_step_ = outcome.bytes;
+  core_seconds_ = core_seconds_before_ + 1e-9 * static_cast<double>(outcome.core_ns);
   auto updated = apply_step(*backend_, population_, optimiser_, step_, outcome.fitness);
   if (!updated.ok()) return updated.status();
   digest_ = updated.value().digest;
@@ -275,13 +295,15 @@ Status Trainer::run_step(const std::atomic<bool>& stop, const Status& trouble, S
   const std::uint64_t tokens =
       std::uint64_t{population_.size} * static_cast<std::uint64_t>(config_.tokens_per_update);
   report = {.step = step_,
-            .evaluated_tokens = step_ * tokens,
+            .evaluated_tokens = evaluated_tokens(),
             .bits_per_byte = TextLoss{outcome.loss, tokens}.bits_per_token(),
             .valid_bits_per_byte = {},
             .moved = static_cast<double>(updated.value().moved) / static_cast<double>(program_.parameters()),
             .tied = static_cast<double>(
                         std::count(outcome.fitness.begin(), outcome.fitness.end(), std::int8_t{0})) /
                     population_.pairs(),
+            .distinct_tokens = distinct_tokens(),
+            .core_seconds = core_seconds_,
             .digest = digest_};
   if (!cluster_.writes()) return {};
   return recorder_->record({step, outcome.loss, digest_, outcome.fitness});
@@ -360,6 +382,7 @@ Status Trainer::save() {
                           .corpus_digest = digest_text(train_.digest),
                           .held_out_digest = held_out_digest(),
                           .seconds = seconds_,
+                          .core_seconds = core_seconds_,
                           .model_config = model_config_,
                           .weights = {},
                           .states = {},
@@ -377,6 +400,8 @@ Status Trainer::save() {
 Status Trainer::train(TrainObserver& observer, const std::atomic<bool>& stop) {
   const auto start = std::chrono::steady_clock::now();
   seconds_before_ = seconds_;
+  core_seconds_before_ = core_seconds_;
+  core_seconds_outside_ = process_core_seconds();
   const auto steps = static_cast<std::uint64_t>(config_.steps);
   Status trouble;  // of this rank since the last exchange
   while (step_ < steps && !stopping_ && !(stop && cluster_.size() == 1)) {

@@ -55,6 +55,11 @@ class Trainer {
   // Of this process; the log's is rank 0's alone.
   LogCost log_cost() const { return recorder_ ? recorder_->log_cost() : LogCost(); }
   double seconds_trained() const { return seconds_ - seconds_before_; }
+  // What the whole run has cost so far: processor time of all threads and ranks up to the last exchange,
+  // member-tokens evaluated, and how many different tokens of the text they were.
+  double core_seconds() const { return core_seconds_; }
+  std::uint64_t evaluated_tokens() const;
+  std::uint64_t distinct_tokens() const;
   // What a person should know of how the run was found.
   std::vector<std::string> notes() const {
     return recorder_ ? recorder_->notes() : std::vector<std::string>();
@@ -95,6 +100,8 @@ class Trainer {
   std::string memory_plan_;
   bool stopping_ = false;
   double seconds_ = 0, seconds_before_ = 0;  // of training since the run began; before this process
+  double core_seconds_ = 0, core_seconds_before_ = 0;
+  double core_seconds_outside_ = 0;  // of this process before it trained
 };
 
 }  // namespace clutch

@@ -83,14 +83,17 @@ class RecordTest(CliTest):
     def test_metrics(self):
         lines = metrics(self.train("run", steps=9, validate_every=4))
         self.assertEqual([line["step"] for line in lines], list(range(1, 10)))
-        seconds = 0
+        seconds = core_seconds = 0
         for line in lines:
             self.assertEqual(line["evaluated_tokens"], line["step"] * 16 * 8)
+            self.assertEqual(line["distinct_tokens"], 8 * (line["step"] * 8 + 1))  # 8 streams of 475 tokens each
             self.assertTrue(0 < line["bits_per_byte"] < 25, line)
             self.assertTrue(0 < line["moved"] <= 1 and 0 <= line["tied"] < 1, line)
             self.assertGreaterEqual(line["seconds"], seconds)
+            self.assertGreaterEqual(line["core_seconds"], core_seconds)
             self.assertRegex(line["digest"], "^[0-9a-f]{16}$")
-            seconds = line["seconds"]
+            seconds, core_seconds = line["seconds"], line["core_seconds"]
+        self.assertGreater(core_seconds, 0)
         validated = {line["step"]: line["valid_bits_per_byte"] for line in lines if "valid_bits_per_byte" in line}
         self.assertEqual(list(validated), [4, 8, 9])  # the end, too
         self.assertTrue(all(0 < bits < 25 for bits in validated.values()))
@@ -290,8 +293,9 @@ class ResumeTest(CliTest):
                     self.resume(run, steps=steps)
                 self.assertEqual(digests(run), whole)
                 self.assertEqual([line["step"] for line in metrics(run)], list(range(1, 15)))
-                seconds = [line["seconds"] for line in metrics(run)]
-                self.assertEqual(seconds, sorted(seconds))
+                for name in ("seconds", "core_seconds"):
+                    seconds = [line[name] for line in metrics(run)]
+                    self.assertEqual(seconds, sorted(seconds))
 
     def test_what_may_change(self):
         whole = digests(self.train("whole", steps=12))

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <random>
+#include <set>
 
 namespace clutch {
 namespace {
@@ -101,6 +102,24 @@ TEST(StreamsDeathTest, AbortOnImpossibleWindows) {
   EXPECT_DEATH(window_start(9, {.stream = 2, .streams = 2, .tokens = 1}),
                "broken invariant: a window's stream");
   EXPECT_DEATH(window_start(9, {.tokens = 0}), "broken invariant: a window has");
+}
+
+TEST(Streams, DistinctTokensAreThoseRead) {
+  for (const std::uint32_t corpus_tokens : {1u, 2u, 7u, 50u, 101u}) {
+    const Corpus corpus = numbered_corpus(corpus_tokens);
+    for (const std::uint32_t streams : {1u, 3u, 8u, 60u}) {
+      std::set<Token> seen;
+      EXPECT_EQ(distinct_tokens(corpus_tokens, streams, 0, 4), 0u);
+      for (std::uint64_t step = 0; step < 30; ++step) {
+        for (std::uint32_t s = 0; s < streams; ++s) {
+          const auto window = read(corpus, {.stream = s, .streams = streams, .step = step, .tokens = 4});
+          seen.insert(window.begin(), window.end());
+        }
+        EXPECT_EQ(distinct_tokens(corpus_tokens, streams, step + 1, 4), seen.size())
+            << corpus_tokens << " tokens, " << streams << " streams, step " << step;
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -26,6 +26,7 @@ Checkpoint checkpoint_of(std::uint64_t step) {
   Checkpoint checkpoint{.step = step,
                         .corpus_digest = "0123456789abcdef",
                         .seconds = 12.5,
+                        .core_seconds = 24.25,
                         .model_config = kConfig,
                         .weights = initial_weights(program(), step),
                         .states = {}};
@@ -60,6 +61,7 @@ TEST(Checkpoint, ComesBackWhole) {
   EXPECT_EQ(read.value().step, 42u);
   EXPECT_EQ(read.value().corpus_digest, expected.corpus_digest);
   EXPECT_EQ(read.value().seconds, 12.5);
+  EXPECT_EQ(read.value().core_seconds, 24.25);
   EXPECT_EQ(to_metadata(read.value().model_config), to_metadata(kConfig));
   EXPECT_EQ(read.value().weights, expected.weights);
   EXPECT_EQ(read.value().states, expected.states);
@@ -138,7 +140,8 @@ TEST(Checkpoint, RefusesDamage) {
       {[](SafetensorsFile& f) { find(f, "members.states").data[59] ^= 1; },
        "its member states or its step are not those"},
       {[](SafetensorsFile& f) { f.tensors.pop_back(); }, "tensor 'members.states' is missing"},
-      {[](SafetensorsFile& f) { f.metadata.erase("states_digest"); }, "its member states or its step are not those"},
+      {[](SafetensorsFile& f) { f.metadata.erase("states_digest"); },
+       "its member states or its step are not those"},
       {[](SafetensorsFile& f) { f.metadata.erase("step"); }, "its metadata hold no number 'step'"},
       {[](SafetensorsFile& f) { f.metadata["step"] = "-1"; }, "its metadata hold no number 'step'"},
       {[](SafetensorsFile& f) { f.metadata["step"] = "7 "; }, "its metadata hold no number 'step'"},

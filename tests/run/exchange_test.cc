@@ -84,7 +84,10 @@ std::vector<std::int64_t> make_losses() {
 StepPart part_of(const Cluster& cluster, const std::vector<std::int64_t>& losses) {
   const Cluster::Share share = cluster.share(kPairs);
   const auto first = losses.begin() + 2 * share.first;
-  return {.losses = {first, first + 2 * share.count}, .digest = 77, .stop = false};
+  return {.losses = {first, first + 2 * share.count},
+          .digest = 77,
+          .stop = false,
+          .core_ns = 1000 + std::uint64_t(cluster.rank())};
 }
 
 // exchange_step on `size` ranks; the message or outcome of each rank.
@@ -136,7 +139,8 @@ TEST(ExchangeStep, AnyNumberOfRanksGivesWhatOneProcessGives) {
         EXPECT_EQ(outcome.value().loss, sum);
         EXPECT_FALSE(outcome.value().stop);
         EXPECT_EQ(outcome.value().odd_rank, -1);
-        EXPECT_LE(outcome.value().bytes, 17 + (shape == FitnessShape::sign ? kPairs / 5 + 1 : 8 * kPairs));
+        EXPECT_EQ(outcome.value().core_ns, static_cast<std::uint64_t>(1000 * size + size * (size - 1) / 2));
+        EXPECT_LE(outcome.value().bytes, 25 + (shape == FitnessShape::sign ? kPairs / 5 + 1 : 8 * kPairs));
       }
     }
   }
@@ -343,7 +347,7 @@ TEST_F(ClusterRunTest, AnOddRankEndsTheRun) {
     threads.tamper = [&](int rank, int, std::string& bytes) {
       if (rank != 2) return;
       if (bytes.size() == 16 && last && steps_seen == 6) bytes[0] = bytes[0] == '0' ? '1' : '0';
-      if (bytes.size() != 17 + 1) return;  // neither a part of a step for 4 pairs
+      if (bytes.size() != 25 + 1) return;  // neither a part of a step for 4 pairs
       if (++steps_seen == 3 && !last) bytes[1] = static_cast<char>(bytes[1] ^ 1);
     };
     const auto outcomes = train(threads, 3, last ? "last" : "middle", c);
