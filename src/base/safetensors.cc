@@ -16,6 +16,7 @@
 
 #include "base/check.h"
 #include "base/files.h"
+#include "base/utf8.h"
 
 namespace clutch {
 namespace {
@@ -300,11 +301,8 @@ Status read_exactly(InputFile& file, std::span<char> into, const std::string& pa
 
 // A JSON string with its quotes, or nothing if `text` is not UTF-8.
 std::optional<std::string> json_string(const std::string& text) {
-  try {
-    return json(text).dump();
-  } catch (const json::type_error&) {
-    return std::nullopt;
-  }
+  if (!is_utf8(text)) return std::nullopt;
+  return json(text).dump();
 }
 
 }  // namespace

@@ -105,6 +105,21 @@ class Table {
   bool colour_;
 };
 
+// What attention looks at, head by head; empty where there is none.
+std::string heads_table(const std::vector<InstructionReport>& instructions) {
+  std::string text;
+  for (const InstructionReport& i : instructions) {
+    for (std::size_t h = 0; h < i.heads.size(); ++h) {
+      if (text.empty())
+        text = fmt::format("\n{:34} {:>12} {:>8} {:>8} {:>8}\n", "attention of a head", "tokens", "entropy",
+                           "at most", "share %");
+      text += fmt::format("{:34} {:>12} {:>8.2f} {:>8.2f} {:>8.1f}\n", fmt::format("{} {}", i.slot, h),
+                          i.heads[h].tokens, i.heads[h].bits, i.heads[h].most, 100 * i.heads[h].share());
+    }
+  }
+  return text;
+}
+
 std::string as_table(const Inspection& inspection, bool colour) {
   Table table(colour);
   table.head("tensor", "moved %");
@@ -118,6 +133,7 @@ std::string as_table(const Inspection& inspection, bool colour) {
   }
   for (const InstructionReport& i : inspection.instructions)
     table.row(i.slot, std::to_string(i.numbers.count()), i.numbers, "");
+  table.text += heads_table(inspection.instructions);
   if (!inspection.warnings.empty()) table.text += "\n";
   for (const std::string& words : inspection.warnings) table.warning(words);
   return table.text;
@@ -140,6 +156,8 @@ std::string as_json(const Inspection& inspection) {
   for (const InstructionReport& i : inspection.instructions) {
     ordered_json entry = {{"name", i.slot}, {"instruction", i.instruction}};
     entry.update(to_json(i.numbers));
+    for (const HeadEntropy& head : i.heads)
+      entry["heads"].push_back({{"tokens", head.tokens}, {"entropy", head.bits}, {"most", head.most}});
     instructions.push_back(std::move(entry));
   }
   const ordered_json all = {

@@ -52,6 +52,10 @@ void add_metrics(const std::string& run, RunReport& report) {
                   {"evaluated tokens", fmt::format("{:.0f}", last.tokens)},
                   {"seconds", fmt::format("{:.0f}", last.seconds)},
                   {"bits, with noise", fmt::format("{:.4f}", last.bits)}};
+  if (last.core_seconds)
+    report.facts.emplace_back("core-hours", fmt::format("{:.4f}", *last.core_seconds / 3600));
+  if (last.distinct_tokens)
+    report.facts.emplace_back("different tokens read", fmt::format("{:.0f}", *last.distinct_tokens));
   for (auto line = report.metrics.lines.rbegin(); line != report.metrics.lines.rend(); ++line) {
     if (!line->valid_bits) continue;
     report.facts.emplace_back("bits, held out",

@@ -37,6 +37,7 @@ std::int64_t size_of(FitnessShape shape, std::int64_t scaled) {
       return 1;
     case FitnessShape::scaled:
     case FitnessShape::clipped:
+    case FitnessShape::grouped:
       return std::min<std::int64_t>(max_fitness(shape), scaled);
     case FitnessShape::strong:
       return 2 * scaled >= kMeanFitness ? 1 : 0;
@@ -62,16 +63,23 @@ std::vector<std::string_view> fitness_shape_names() {
   return names;
 }
 
-std::vector<std::int8_t> fitness_of(FitnessShape shape, std::span<const std::int64_t> losses) {
+std::vector<std::int8_t> fitness_of(FitnessShape shape, std::span<const std::int64_t> losses,
+                                    std::uint32_t group_pairs) {
   check(losses.size() % 2 == 0, "losses come in pairs");
   std::vector<std::int64_t> differences;
   for (std::size_t m = 0; m < losses.size(); m += 2) differences.push_back(losses[m + 1] - losses[m]);
-  const std::int64_t mean =
-      shape == FitnessShape::sign ? 1 : std::max<std::int64_t>(1, mean_magnitude(differences));
+  const bool grouped = shape == FitnessShape::grouped;
+  const std::size_t together = grouped ? group_pairs : differences.size();  // measured by one mean
+  check(!grouped || (group_pairs > 0 && differences.size() % group_pairs == 0), "groups are whole");
   std::vector<std::int8_t> fitness;
-  for (const std::int64_t d : differences) {
-    const std::int64_t size = size_of(shape, exact::divide_floor(kMeanFitness * exact::absolute(d), mean));
-    fitness.push_back(static_cast<std::int8_t>(exact::sign(d) * size));
+  for (std::size_t first = 0; first < differences.size(); first += together) {
+    const std::span<const std::int64_t> some(differences.data() + first, together);
+    const std::int64_t mean =
+        shape == FitnessShape::sign ? 1 : std::max<std::int64_t>(1, mean_magnitude(some));
+    for (const std::int64_t d : some) {
+      const std::int64_t size = size_of(shape, exact::divide_floor(kMeanFitness * exact::absolute(d), mean));
+      fitness.push_back(static_cast<std::int8_t>(exact::sign(d) * size));
+    }
   }
   return fitness;
 }

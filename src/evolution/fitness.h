@@ -10,12 +10,13 @@
 namespace clutch {
 
 // X(name, largest magnitude, formula for d = loss(minus) - loss(plus), m = max(1, floor(mean |d| over
-// pairs)))
-#define CLUTCH_FITNESS_SHAPES(X)                      \
-  X(sign, 1, "sign(d)")                               \
-  X(scaled, 127, "sign(d) * min(127, 32 * |d| // m)") \
-  X(clipped, 32, "sign(d) * min(32, 32 * |d| // m)")  \
-  X(strong, 1, "sign(d) where 32 * |d| // m >= 16, else 0")
+// all pairs)), g = the same over the pairs of the pair's own group, which read the same text)
+#define CLUTCH_FITNESS_SHAPES(X)                            \
+  X(sign, 1, "sign(d)")                                     \
+  X(scaled, 127, "sign(d) * min(127, 32 * |d| // m)")       \
+  X(clipped, 32, "sign(d) * min(32, 32 * |d| // m)")        \
+  X(strong, 1, "sign(d) where 32 * |d| // m >= 16, else 0") \
+  X(grouped, 127, "sign(d) * min(127, 32 * |d| // g)")
 
 enum class FitnessShape : std::uint8_t {
 #define CLUTCH_FITNESS_ENUM(name, ...) name,
@@ -30,9 +31,11 @@ std::vector<std::string_view> fitness_shape_names();
 
 constexpr std::int64_t kMaxLoss = std::int64_t{1} << 57;
 
-// losses [2 * pairs] in units of 2^-20 bit, members 2p and 2p+1 being pair p; returns fitness [pairs]. Each
+// losses [2 * pairs] in units of 2^-20 bit, members 2p and 2p+1 being pair p, of which each group has
+// group_pairs in a row; returns fitness [pairs]. Only `grouped` looks at groups, and wants whole ones. Each
 // loss is below kMaxLoss, so 32 |d| and the sum of |d| over 2^5 pairs fit; larger populations are summed
 // divided (exactly, quotient and remainder apart), so no sum overflows.
-std::vector<std::int8_t> fitness_of(FitnessShape shape, std::span<const std::int64_t> losses);
+std::vector<std::int8_t> fitness_of(FitnessShape shape, std::span<const std::int64_t> losses,
+                                    std::uint32_t group_pairs);
 
 }  // namespace clutch

@@ -17,6 +17,7 @@ struct Population {
   NoiseShape noise;
 
   std::uint32_t pairs() const { return size / 2; }
+  std::uint32_t group_pairs() const { return group_size / 2; }
   std::uint32_t streams() const { return size / group_size; }
   std::uint32_t stream_of(std::uint32_t member) const { return member / group_size; }
   std::uint32_t epoch(std::uint64_t step) const {

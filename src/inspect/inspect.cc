@@ -15,6 +15,9 @@ namespace {
 constexpr std::uint64_t kWindow = 256;  // tokens
 constexpr double kManySaturated = 0.1;  // a tenth
 constexpr double kLittleEntropy = 0.5;  // bits
+// Shares of a head's largest entropy. The softmax's weights are exp(-d/6) of scores with deviations of tens,
+// so a head that looks at nothing in particular stands well between the two.
+constexpr double kCollapsed = 0.02, kUniform = 0.98;
 
 template <class F>
 double average(const std::array<std::uint64_t, 256>& counts, std::uint64_t all, F f) {
@@ -37,6 +40,25 @@ nlohmann::ordered_json summary(const Numbers& n) {
           {"entropy", rounded(n.entropy())},
           {"saturated", rounded(n.saturated())},
           {"zero", rounded(n.zeros())}};
+}
+
+nlohmann::ordered_json summary(const InstructionReport& report) {
+  nlohmann::ordered_json entry = summary(report.numbers);
+  for (const HeadEntropy& head : report.heads)
+    entry["heads"].push_back({{"entropy", rounded(head.bits)}, {"most", rounded(head.most)}});
+  return entry;
+}
+
+// Where heads all look at one position, or at all alike.
+void warn_of_heads(const InstructionReport& report, std::vector<std::string>& warnings) {
+  for (std::size_t h = 0; h < report.heads.size(); ++h) {
+    const HeadEntropy& head = report.heads[h];
+    if (head.tokens == 0 || (head.share() >= kCollapsed && head.share() <= kUniform)) continue;
+    const bool collapsed = head.share() < kCollapsed;
+    warnings.push_back(fmt::format("{}: head {} looks at {} ({:.2f} of at most {:.2f} bits of entropy)",
+                                   report.slot, h, collapsed ? "one position only" : "all positions alike",
+                                   head.bits, head.most));
+  }
 }
 
 }  // namespace
@@ -95,7 +117,7 @@ std::vector<TensorReport> inspect_weights(const Program& program, const Weights&
   std::vector<TensorReport> reports;
   for (std::size_t t = 0; t < program.tensors.size(); ++t) {
     const TensorSpec& tensor = program.tensors[t];
-    TensorReport report{.name = tensor.name, .shape = {tensor.rows}, .numbers = {}, .moved = {}};
+    TensorReport report{.name = tensor.label(), .shape = {tensor.rows}, .numbers = {}, .moved = {}};
     if (tensor.kind == TensorKind::kMatrix) report.shape.push_back(tensor.cols);
     report.numbers.add(weights[t]);
     if (start != nullptr) report.moved = share_that_differs(weights[t], (*start)[t]);
@@ -116,14 +138,18 @@ Result<std::vector<InstructionReport>> inspect_activations(Backend& backend, con
   const std::uint64_t length = std::min({kWindow, predicted, tokens}),
                       windows = (tokens + length - 1) / length;
   const std::vector<std::uint32_t> stream_of{0};
-  const TraceSink count = [&](std::uint32_t, std::uint32_t instruction, std::span<const std::int8_t> values) {
-    reports[instruction].numbers.add(values);
-  };
+  AttentionWatch attention(program);
   for (std::uint64_t w = 0; w < windows; ++w) {
     auto states = backend.new_states(1);
     if (!states.ok()) return states.status();
     const std::uint64_t begin = (predicted - length) * w / std::max<std::uint64_t>(1, windows - 1);
     const std::span<const Token> text(corpus.tokens.data() + begin, length + 1);
+    const TraceSink count = [&](std::uint32_t token, std::uint32_t instruction,
+                                std::span<const std::int8_t> values) {
+      reports[instruction].numbers.add(values);
+      attention.see(text[token], instruction, values);
+    };
+    attention.restart();
     CLUTCH_RETURN_IF_ERROR(backend.trace({.noise = {},
                                           .length = static_cast<std::uint32_t>(length),
                                           .text = text,
@@ -131,6 +157,7 @@ Result<std::vector<InstructionReport>> inspect_activations(Backend& backend, con
                                           .states = states.value().get()},
                                          0, count));
   }
+  for (std::size_t i = 0; i < reports.size(); ++i) reports[i].heads = attention.heads(i);
   return reports;
 }
 
@@ -152,6 +179,7 @@ std::vector<std::string> warnings_of(const Inspection& inspection) {
       warnings.push_back(
           fmt::format("{}: its results hardly vary ({:.2f} bits of entropy)", i.slot, i.numbers.entropy()));
     }
+    warn_of_heads(i, warnings);
   }
   return warnings;
 }
@@ -165,7 +193,7 @@ std::string tied_warning(std::uint64_t step) {
 std::string to_json_line(const Inspection& inspection) {
   nlohmann::ordered_json tensors = nlohmann::ordered_json::object(), results = tensors;
   for (const TensorReport& t : inspection.tensors) tensors[t.name] = summary(t.numbers);
-  for (const InstructionReport& i : inspection.instructions) results[i.slot] = summary(i.numbers);
+  for (const InstructionReport& i : inspection.instructions) results[i.slot] = summary(i);
   const nlohmann::ordered_json all = {
       {"tensors", tensors}, {"results", results}, {"warnings", inspection.warnings}};
   return all.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);

@@ -11,6 +11,7 @@
 
 #include "backend/backend.h"
 #include "data/corpus.h"
+#include "inspect/attention.h"
 
 namespace clutch {
 
@@ -34,7 +35,7 @@ class Numbers {
 };
 
 struct TensorReport {
-  std::string name;
+  std::string name;  // with its layer
   std::vector<std::int64_t> shape;
   Numbers numbers;
   std::optional<double> moved;  // share that differs from the start, where that is known
@@ -44,6 +45,7 @@ struct InstructionReport {
   std::string instruction;  // as print_instruction() has it
   std::string slot;         // its result's name
   Numbers numbers;
+  std::vector<HeadEntropy> heads = {};  // of attend
 };
 
 struct Inspection {
@@ -63,14 +65,14 @@ Result<std::vector<InstructionReport>> inspect_activations(Backend& backend, con
                                                            const Corpus& corpus, std::uint64_t tokens);
 
 // Words for what looks wrong: over a tenth at the ends of the range, results that hardly vary, tensors that
-// training has never moved.
+// training has never moved, heads that look at one position only or at all alike.
 std::vector<std::string> warnings_of(const Inspection& inspection);
 
 // Words for a step (counted from 1) at which no pair told its members apart.
 std::string tied_warning(std::uint64_t step);
 
 // On one line, without histograms: {"tensors": {name: {"mean", "deviation", "entropy", "saturated", "zero"}},
-// "results": {the same by slot}, "warnings": [...]}.
+// "results": {the same by slot, and of attend "heads": [{"entropy", "most"}]}, "warnings": [...]}.
 std::string to_json_line(const Inspection& inspection);
 
 }  // namespace clutch

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/utf8.h"
+
 namespace clutch {
 namespace {
 
@@ -113,23 +115,6 @@ class Chart {
   Range x_, y_;
 };
 
-// Bytes of the UTF-8 character that text begins with; 0 where it begins with none (RFC 3629).
-std::size_t character_bytes(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
-  const auto follows = [&](std::size_t i) { return (byte(i) & 0xC0) == 0x80; };
-  if (byte(0) < 0x80) return 1;
-  if (byte(0) >= 0xC2 && byte(0) <= 0xDF) return follows(1) ? 2 : 0;
-  if (byte(0) >= 0xE0 && byte(0) <= 0xEF) {
-    const bool overlong = byte(0) == 0xE0 && byte(1) < 0xA0, surrogate = byte(0) == 0xED && byte(1) >= 0xA0;
-    return follows(1) && follows(2) && !overlong && !surrogate ? 3 : 0;
-  }
-  if (byte(0) >= 0xF0 && byte(0) <= 0xF4) {
-    const bool overlong = byte(0) == 0xF0 && byte(1) < 0x90, beyond = byte(0) == 0xF4 && byte(1) >= 0x90;
-    return follows(1) && follows(2) && follows(3) && !overlong && !beyond ? 4 : 0;
-  }
-  return 0;
-}
-
 }  // namespace
 
 std::string chart(std::string_view title, const Series& series) {
@@ -160,7 +145,7 @@ std::string histogram_svg(const std::array<std::uint64_t, 256>& counts) {
 std::string escape_html(std::string_view text) {
   std::string out;
   while (!text.empty()) {
-    const std::size_t bytes = character_bytes(text);
+    const std::size_t bytes = utf8_character_bytes(text);
     const auto first = static_cast<unsigned char>(text[0]);
     const bool control = (first < 32 && first != '\n' && first != '\t') || first == 127;
     if (bytes == 0 || control) {

@@ -87,11 +87,14 @@ std::string curves(const Metrics& metrics) {
   }
   const auto moved = curve(metrics, [](const MetricsLine& l) { return 100 * l.moved; });
   const auto tied = curve(metrics, [](const MetricsLine& l) { return 100 * l.tied; });
-  std::string text =
-      section("Loss",
-              "<p class=\"key\">Bits per token over evaluated tokens: the population with its noise "
-              "(line: running mean) and <b>● held-out text without noise</b>.</p>\n" +
-                  chart("Loss in bits per token over evaluated tokens", {loss, smoothed(loss), held_out}));
+  const std::string loss_chart =
+      chart("Loss in bits per token over evaluated tokens", {loss, smoothed(loss), held_out});
+  std::string text;
+  if (!loss_chart.empty())
+    text = section("Loss",
+                   "<p class=\"key\">Bits per token over evaluated tokens: the population with its noise "
+                   "(line: running mean) and <b>● held-out text without noise</b>.</p>\n" +
+                       loss_chart);
   text += section("Speed",
                   chart("Evaluated tokens per second over evaluated tokens", {speed, smoothed(speed), {}}));
   text += section("Weights moved, in percent of all",
@@ -138,6 +141,34 @@ std::string health(const std::optional<Inspection>& inspection) {
   return text + "</table></div>\n";
 }
 
+// The last heads there are, and how the mean of them went.
+std::string attention(const Metrics& metrics) {
+  std::vector<Point> shares;  // mean of the heads, in percent
+  const MetricsLine* last = nullptr;
+  for (const MetricsLine& line : metrics.lines) {
+    double sum = 0;
+    for (const HeadLine& head : line.heads) sum += head.most > 0 ? head.bits / head.most : 0;
+    if (line.heads.empty()) continue;
+    shares.push_back({line.tokens, 100 * sum / static_cast<double>(line.heads.size())});
+    last = &line;
+  }
+  if (last == nullptr) return "";
+  std::string text = fmt::format(
+      "<p>Entropy of the attention weights at step {}, in bits, against its maximum: near 0 a head looks at "
+      "one position, near the maximum at all alike.</p>\n",
+      last->step);
+  text += chart("Mean of all heads, in percent of the maximum", {{}, shares, {}});
+  text +=
+      "<div class=\"scroll\" tabindex=\"0\"><table>\n<tr><th>head</th><th>entropy</th><th>at most</th>"
+      "<th>share %</th></tr>\n";
+  for (const HeadLine& head : last->heads) {
+    text += fmt::format("<tr><td>{}</td><td>{:.2f}</td><td>{:.2f}</td><td>{:.1f}</td></tr>\n",
+                        escape_html(head.name), head.bits, head.most,
+                        head.most > 0 ? 100 * head.bits / head.most : 0);
+  }
+  return text + "</table></div>\n";
+}
+
 std::string samples(const Metrics& metrics) {
   std::vector<const MetricsLine*> with;
   for (const MetricsLine& line : metrics.lines) {
@@ -172,6 +203,26 @@ std::string word(const json& object, const char* key) {
   return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
+// "inspection": {"results": {slot: {"heads": [{"entropy", "most"}]}}}, as far as it is there.
+std::vector<HeadLine> heads_of(const json& line) {
+  std::vector<HeadLine> heads;
+  const auto inspection = line.find("inspection");
+  if (inspection == line.end() || !inspection->is_object()) return heads;
+  const auto results = inspection->find("results");
+  if (results == inspection->end() || !results->is_object()) return heads;
+  for (const auto& [slot, result] : results->items()) {
+    const auto list = result.is_object() ? result.find("heads") : result.end();
+    if (list == result.end() || !list->is_array()) continue;
+    for (std::size_t h = 0; h < list->size(); ++h) {
+      const json& head = (*list)[h];
+      if (!head.is_object()) continue;
+      heads.push_back(
+          {fmt::format("{} {}", slot, h), number<double>(head, "entropy"), number<double>(head, "most")});
+    }
+  }
+  return heads;
+}
+
 }  // namespace
 
 Metrics parse_metrics(std::string_view text) {
@@ -191,8 +242,13 @@ Metrics parse_metrics(std::string_view text) {
                      .valid_bits = {},
                      .moved = number<double>(object, "moved"),
                      .tied = number<double>(object, "tied"),
+                     .core_seconds = {},
+                     .distinct_tokens = {},
+                     .heads = heads_of(object),
                      .digest = word(object, "digest"),
                      .sample = {}};
+    if (object.contains("core_seconds")) line.core_seconds = number<double>(object, "core_seconds");
+    if (object.contains("distinct_tokens")) line.distinct_tokens = number<double>(object, "distinct_tokens");
     if (object.contains("valid_bits_per_byte"))
       line.valid_bits = number<double>(object, "valid_bits_per_byte");
     if (object.contains("sample")) line.sample = word(object, "sample");
@@ -211,6 +267,7 @@ std::string report_html(const RunReport& report) {
   page += notes(report.notes) + facts(report);
   page += curves(report.metrics) + held_out_table(report.metrics);
   page += section("Health of the last checkpoint", health(report.inspection));
+  page += section("Attention", attention(report.metrics));
   page += section("Samples", samples(report.metrics));
   page += section("Configuration", config(report));
   return page + "</main>\n</body>\n</html>\n";

@@ -13,6 +13,12 @@
 
 namespace clutch {
 
+// How widely a head of attention looked: the entropy of its weights and what it could be at most, in bits.
+struct HeadLine {
+  std::string name;
+  double bits = 0, most = 0;
+};
+
 // A line of metrics.jsonl. What it lacks is absent.
 struct MetricsLine {
   std::uint64_t step = 0;
@@ -20,6 +26,8 @@ struct MetricsLine {
   double bits = 0;  // per byte or token, with noise
   std::optional<double> valid_bits;
   double moved = 0, tied = 0;  // shares
+  std::optional<double> core_seconds, distinct_tokens;
+  std::vector<HeadLine> heads = {};  // where the line has an inspection of a model with attention
   std::string digest;
   std::optional<std::string> sample;
 };

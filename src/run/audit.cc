@@ -122,7 +122,7 @@ class Auditor {
                          found = std::accumulate(losses.begin(), losses.end(), std::int64_t{0});
       if (logged != found) result.losses.push_back({step, logged, found});
     }
-    const auto fitness = fitness_of(shape_, losses);
+    const auto fitness = fitness_of(shape_, losses, population_.group_pairs());
     for (; first != end; ++first) {
       if (!shard.has(first->pair)) continue;
       const int logged = recording_.log.records[step].fitness[first->pair],

@@ -255,12 +255,19 @@ Result<std::string> model_file(const std::string& path) {
   return paths.back();
 }
 
-Result<Model> load_model(const std::string& path) {
+Result<Model> load_model(const std::string& path, std::optional<RuleMemory>* memory) {
   auto name = model_file(path);
   if (!name.ok()) return name.status();
   auto file = read_safetensors(name.value());
   if (!file.ok()) return file.status();
-  return to_model(file.value(), name.value());
+  auto model = to_model(file.value(), name.value());
+  if (!model.ok() || memory == nullptr || !file.value().metadata.contains("step")) return model;
+  auto step = metadata_number(file.value(), "step", name.value());
+  if (!step.ok()) return step.status();
+  auto remembered = read_rule(file.value(), model.value().program, step.value(), name.value());
+  if (!remembered.ok()) return remembered.status();
+  *memory = std::move(remembered).value();
+  return model;
 }
 
 std::optional<Weights> seeded_start(const std::string& run, const Program& program) {

@@ -59,8 +59,9 @@ std::optional<Result<Checkpoint>> read_checkpoint_at_or_before(const std::string
 // The file a user's -m means: a run folder stands for its last checkpoint, anything else for itself.
 Result<std::string> model_file(const std::string& path);
 
-// model_file, read.
-Result<Model> load_model(const std::string& path);
+// model_file, read. `memory`, where given, becomes what the rule remembers; nothing where the file is not of
+// a run.
+Result<Model> load_model(const std::string& path, std::optional<RuleMemory>* memory = nullptr);
 
 // The weights a run began with, where its seed alone decides them; nothing for other paths and runs.
 std::optional<Weights> seeded_start(const std::string& run, const Program& program);

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "base/utf8.h"
 #include "data/corpus.h"
 
 namespace clutch {
@@ -41,11 +42,8 @@ Status set_member(RunConfig& config, const Knob& knob, const Json& value, const 
 // Names that JSON cannot hold would be lost on the way to config.json and back.
 Status check_texts(const RunConfig& config) {
   const auto check_text = [](const Knob& knob, const std::string& value) -> Status {
-    try {
-      (void)Json(value).dump();
-    } catch (const nlohmann::json::exception&) {
+    if (!is_utf8(value))
       return fail(std::string("--") + knob.name, fmt::format("'{}' is not UTF-8", value), "rename the file");
-    }
     return {};
   };
   for (const Knob& knob : knobs()) {
@@ -207,7 +205,9 @@ const std::vector<Knob>& knobs() {
       {"fitness", &C::fitness, kMeaning,
        "What a pair's losses become: sign, scaled (their difference, by the mean one), clipped (scaled, at "
        "the mean "
-       "one), or strong (sign, where the difference is at least half the mean one)"},
+       "one), strong (sign, where the difference is at least half the mean one), or grouped (scaled, by the "
+       "mean "
+       "one of those on the same text)"},
       {"carry", &C::carry, kMeaning,
        "What members remember from window to window: keep their states, or reset them (and checkpoints hold "
        "none)"},
@@ -306,6 +306,10 @@ Status resolve(RunConfig& config) {
   if (!shape) {
     return fail("--fitness", fmt::format("'{}' is unknown", config.fitness),
                 fmt::format("choose from: {}", fmt::join(fitness_shape_names(), ", ")));
+  }
+  if (*shape == FitnessShape::grouped && config.group_size == 2) {
+    return fail("--fitness", "'grouped' measures a pair by its group, and a group of 2 is the pair alone",
+                "give a larger --group-size, as 32, or --fitness sign, which is the same for single pairs");
   }
   CLUTCH_RETURN_IF_ERROR(check_choice("--carry", config.carry, {"keep", "reset"}));
   CLUTCH_RETURN_IF_ERROR(check_choice("--sync", config.sync, {"step", "second"}));

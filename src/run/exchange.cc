@@ -26,7 +26,7 @@ std::string encode(FitnessShape shape, const StepPart& part) {
       8);
   put_little_endian(out, part.core_ns, 8);
   if (shape == FitnessShape::sign) {
-    pack_fitness(shape, fitness_of(shape, part.losses), out);
+    pack_fitness(shape, fitness_of(shape, part.losses, 1), out);  // sign knows no groups
   } else {
     for (std::size_t m = 0; m < part.losses.size(); m += 2) {
       put_little_endian(out, static_cast<std::uint64_t>(part.losses[m + 1] - part.losses[m]), 8);
@@ -43,7 +43,7 @@ std::size_t encoded_bytes(FitnessShape shape, std::uint32_t pairs) {
 }  // namespace
 
 Result<StepOutcome> exchange_step(Cluster& cluster, FitnessShape shape, std::uint32_t pairs,
-                                  const StepPart& part, const Status& trouble) {
+                                  std::uint32_t group_pairs, const StepPart& part, const Status& trouble) {
   const std::string mine = trouble.ok() ? encode(shape, part) : std::string(1, kTrouble) + trouble.message();
   auto gathered = cluster.gather(mine);
   if (!trouble.ok()) return trouble;
@@ -79,7 +79,7 @@ Result<StepOutcome> exchange_step(Cluster& cluster, FitnessShape shape, std::uin
       differences.push_back(difference);
     }
   }
-  if (shape != FitnessShape::sign) outcome.fitness = fitness_of(shape, differences);
+  if (shape != FitnessShape::sign) outcome.fitness = fitness_of(shape, differences, group_pairs);
   return outcome;
 }
 

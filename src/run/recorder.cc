@@ -184,8 +184,11 @@ Status Recorder::append_events(const StepReport& report) {
       events.histograms.emplace_back("weights/" + t.name, t.numbers.histogram());
       events.scalars.emplace_back("entropy/" + t.name, t.numbers.entropy());
     }
-    for (const InstructionReport& i : report.inspection->instructions)
+    for (const InstructionReport& i : report.inspection->instructions) {
       events.histograms.emplace_back("results/" + i.slot, i.numbers.histogram());
+      for (std::size_t h = 0; h < i.heads.size(); ++h)
+        events.scalars.emplace_back(fmt::format("attention/{} head {}", i.slot, h), i.heads[h].share());
+    }
   }
   return append_to(events_, encode_events(events));
 }
@@ -199,8 +202,20 @@ Status Recorder::append_to(const std::string& path, std::string_view bytes) cons
               fmt::format("make room, then go on with: clutch train --resume {}", run_));
 }
 
+Status Recorder::sync_metrics() const {
+  const int file = ::open(metrics_path(run_).c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0 && errno == ENOENT) return {};  // before the first step
+  const bool synced = file >= 0 && ::fsync(file) == 0;
+  const int reason = errno;
+  if (file >= 0) ::close(file);
+  if (synced) return {};
+  return fail(metrics_path(run_), std::string("cannot be forced to the disk: ") + std::strerror(reason),
+              fmt::format("check the disk, then go on with: clutch train --resume {}", run_));
+}
+
 Status Recorder::save(const Program& program, const Checkpoint& checkpoint) {
   CLUTCH_RETURN_IF_ERROR(sync_log(true));
+  CLUTCH_RETURN_IF_ERROR(sync_metrics());
   return write_checkpoint(run_, program, checkpoint, config_.population, config_.keep);
 }
 

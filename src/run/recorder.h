@@ -58,7 +58,7 @@ class Recorder {
 
   Status append_metrics(const StepReport& report);
 
-  // Syncs the log, then writes a checkpoint.
+  // Syncs the log and the metrics, then writes a checkpoint: what it goes on from is on the disk before it.
   Status save(const Program& program, const Checkpoint& checkpoint);
 
   const LogCost& log_cost() const { return log_cost_; }
@@ -77,6 +77,7 @@ class Recorder {
   Status append_events(const StepReport& report);
   Status append_to(const std::string& path, std::string_view bytes) const;
   Status sync_log(bool now);
+  Status sync_metrics() const;
 
   const std::string run_;
   const RunConfig config_;

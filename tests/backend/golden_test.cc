@@ -42,7 +42,7 @@ std::vector<std::uint64_t> train(Backend& backend, const Program& program, const
                                .states = states.value().get()},
                               {.losses = losses, .logits = {}})
                     .ok());
-    const auto fitness = fitness_of(shape, losses);
+    const auto fitness = fitness_of(shape, losses, 1);
     const auto result = backend.update({.noise = source,
                                         .fitness = fitness,
                                         .matrix = optimiser.at(step, fitness, noise.rank),

@@ -1,6 +1,7 @@
 """`clutch inspect`: the table, the JSON, what is refused; and --inspect-every."""
 
 import json
+import re
 
 from log_test import records_size, seal
 from support import CliTest, checkpoints, egg_tensors, main, metrics, safetensors
@@ -24,6 +25,21 @@ class InspectTest(CliTest):
         self.assertEqual(sum(emb["histogram"]), 4096)
         self.assertGreater(emb["moved"], 0)
         self.assertEqual(found["instructions"][-1]["name"], "logits")
+
+    def test_attention(self):
+        knobs = dict(arch="transformer", dim=128, layers=2, window=4, group_size=4, inspect_every=5)
+        run = self.train("attention", **knobs)
+        shown = self.good("inspect", run, "--data", self.text()).decode()
+        self.assertEqual(len(re.findall(r"(?m)^\S+ [01] +\d+ +\d\.\d\d +\d\.\d\d +\d+\.\d$", shown)), 4, shown)
+        found = json.loads(self.good("inspect", run, "--data", self.text(), "--json"))
+        heads = [head for entry in found["instructions"] for head in entry.get("heads", ())]
+        self.assertEqual(len(heads), 4)
+        for head in heads:
+            self.assertTrue(0 < head["entropy"] < head["most"] <= 2, head)  # log2 of the window
+            self.assertTrue(0.6 * 4000 < head["tokens"] < 0.8 * 4096, head)  # nearly three of four positions see another
+        results = metrics(run)[-1]["inspection"]["results"].values()
+        self.assertEqual(sum(len(entry.get("heads", ())) for entry in results), 4)
+        self.assertIn("Attention", self.good("report", run, "-o", "-").decode())
 
     def test_a_file_has_no_start(self):
         model = self.good("inspect", checkpoints(self.run_folder)[-1], "--json")

@@ -137,7 +137,7 @@ class SameBitsTest(MpiTest):
                     self.assertEqual(err.count("done and saved"), 1, "rank 0 alone speaks")
 
     def test_mixed_backends(self):
-        for fitness, carry in (("sign", "keep"), ("scaled", "reset")):
+        for fitness, carry in (("sign", "keep"), ("scaled", "reset"), ("grouped", "keep")):
             knobs = dict(fitness=fitness, carry=carry, group_size=14)
             self.train(fitness, **{**KNOBS, **knobs})
             own = [["--backend", "reference"], ["--backend", "cpu", "--threads", 2], ["--backend", "cpu"]]

@@ -199,6 +199,25 @@ class WordsTest(CliTest):
             with self.subTest(flag):
                 self.refused("train", "--resume", run, flag, value, named=[flag])
 
+    def test_a_rule_changed_on_the_way(self):
+        """By a flag, or in config.json: the rule and what it knows belong to the run."""
+        run = self.train("run", rule="momentum", rate=1)
+        for flag, value in (("--rule", "threshold"), ("--rate", "2"), ("--momentum", "0.5"), ("--fitness", "scaled")):
+            with self.subTest(flag):
+                self.refused("train", "--resume", run, flag, value, "--steps", 20, named=[flag, "--init"])
+        config = json.loads((run / "config.json").read_text())
+        self.file("run/config.json", json.dumps({**config, "rule": "carry"}))
+        self.refused("train", "--resume", run, "--steps", 20, named=["config.json", "carry", "momentum", "--init"])
+        self.file("run/config.json", json.dumps(config))
+        self.resume(run, steps=20)
+
+    def test_a_group_of_one_pair(self):
+        self.refused(
+            "train", "--out", "run", *flags({**TINY, "data": self.text(), "fitness": "grouped"}),
+            named=["--fitness", "grouped", "--group-size"],
+        )  # fmt: skip
+        self.train("run", fitness="grouped", group_size=4)
+
 
 class DataTest(CliTest):
     def refused_data(self, path, *named, **knobs):

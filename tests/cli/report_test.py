@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import unittest
 
-from support import CliTest, main
+from support import CliTest, checkpoints, main
 
 VOID = {"meta", "link", "br", "hr", "img", "line", "rect", "circle", "path"}
 
@@ -65,6 +65,25 @@ class ReportTest(CliTest):
         (self.run_folder / "config.json").unlink()
         (self.run_folder / "fitness.log").unlink()
         self.assertIn("config.json", self.page().text)
+
+    def test_every_file_cut_short(self):
+        """What is whole is shown, what is not is named; wherever the writing ended."""
+        newest = checkpoints(self.run_folder)[-1]
+        for path in (self.run_folder / "config.json", self.run_folder / "fitness.log", newest):
+            content = path.read_bytes()
+            for size in (0, 1, len(content) // 3, len(content) - 2):
+                with self.subTest(file=path.name, size=size):
+                    path.write_bytes(content[:size])
+                    text = self.page().text
+                    for words in ("Loss", "Step 10", path.name):
+                        self.assertIn(words, text)
+            path.write_bytes(content)
+        lines = (self.run_folder / "metrics.jsonl").read_bytes()
+        for size in range(0, len(lines), 301):
+            (self.run_folder / "metrics.jsonl").write_bytes(lines[:size])
+            text = self.page().text
+            self.assertIn("blocks.att.Wf", text)
+            self.assertEqual("Loss" in text, b"\n" in lines[:size])
 
     def test_refusals(self):
         self.refused("report", "nowhere", "-o", "x.html", named=["nowhere"])

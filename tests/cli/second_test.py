@@ -48,7 +48,7 @@ def random_config(rng):
         schedule_steps=rng.choice([0, 2, 7]),
         warmup=rng.choice([0, 0, 1, 3]),
         cooldown=rng.choice([0, 0, 2, 3]),
-        fitness=rng.choice(["sign", "scaled", "scaled", "clipped", "strong"]),
+        fitness=rng.choice(["sign", "scaled", "scaled", "clipped", "strong"] + ["grouped"] * (group > 2)),
         steps=rng.randrange(3, 6),
     )
 
@@ -153,6 +153,7 @@ class SecondTest(CliTest):
         self.compare(105, rule="momentum", fitness="scaled", rank=3, noise_reuse=0, steps=6)
         self.compare(106, rule="adamw", rate="8", fitness="scaled", momentum="0.9", steps=6)
         self.compare(107, rule="carry", rate="8", weight_decay="1", schedule="cosine", steps=6)
+        self.compare(108, fitness="grouped", population=24, group_size=6)
 
     def test_transformers(self):
         """Windows shorter and longer than a step, documents that begin within, states kept and not."""

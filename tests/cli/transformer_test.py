@@ -116,6 +116,10 @@ class RefusalTest(CliTest):
         self.refused_training("--window", "-1", window=-1)
         self.refused_training("--window", "2000", window=0, tokens_per_update=2000)
         self.refused_training("--window", "egg", arch="egg")
+        metadata, tensors = read_safetensors(checkpoints(self.train("run", **TRANSFORMER))[-1])
+        for window in ("1025", "-1", "0", "x"):  # of a file that says what no table has
+            model = self.file("m.safetensors", safetensors({**metadata, "window": window}, tensors))
+            self.refused("info", "-m", model, named=["m.safetensors", "window"])
         self.refused_training("--dialect", "egg.c", dialect="egg.c")
         self.refused_training("--activation", "relu", activation="relu")
 

@@ -10,12 +10,23 @@ namespace clutch {
 namespace {
 
 constexpr FitnessShape kAll[] = {FitnessShape::sign, FitnessShape::scaled, FitnessShape::clipped,
-                                 FitnessShape::strong};
+                                 FitnessShape::strong, FitnessShape::grouped};
 
 __extension__ using Wide = __int128;
 
 // docs/NUMERICS.md, "A step", 2., with sums that cannot overflow.
-std::vector<std::int8_t> by_definition(FitnessShape shape, const std::vector<std::int64_t>& losses) {
+std::vector<std::int8_t> by_definition(FitnessShape shape, const std::vector<std::int64_t>& losses,
+                                       std::size_t group_pairs) {
+  if (shape == FitnessShape::grouped) {
+    std::vector<std::int8_t> all;
+    for (std::size_t m = 0; m < losses.size(); m += 2 * group_pairs) {
+      const auto first = losses.begin() + static_cast<std::ptrdiff_t>(m);
+      const auto group = by_definition(
+          FitnessShape::scaled, {first, first + static_cast<std::ptrdiff_t>(2 * group_pairs)}, group_pairs);
+      all.insert(all.end(), group.begin(), group.end());
+    }
+    return all;
+  }
   std::vector<Wide> differences;
   Wide sum = 0;
   for (std::size_t m = 0; m < losses.size(); m += 2) {
@@ -69,9 +80,35 @@ std::vector<std::vector<std::int64_t>> many_losses() {
 TEST(Fitness, IsAsDefined) {
   for (const auto& losses : many_losses()) {
     for (const FitnessShape shape : kAll) {
-      ASSERT_EQ(fitness_of(shape, losses), by_definition(shape, losses)) << losses.size() << " " << losses[0];
+      for (const std::uint32_t group : {1u, 3u, 5u, 7u}) {
+        if (losses.size() % (2 * group) != 0) continue;
+        ASSERT_EQ(fitness_of(shape, losses, group), by_definition(shape, losses, group))
+            << name(shape) << " of groups of " << group << ": " << losses.size() << " " << losses[0];
+      }
     }
   }
+}
+
+// What all members of a group have in common, as the mean of the group's losses, cancels; how far apart a
+// group's members are does not count, either.
+TEST(Fitness, GroupsAreCentredAndScaledByThemselves) {
+  std::mt19937_64 random(6);
+  std::vector<std::int64_t> losses, moved;
+  for (int group = 0; group < 20; ++group) {
+    const auto common = static_cast<std::int64_t>(random() >> 8), scale = std::int64_t{1} << group;
+    for (int m = 0; m < 10; ++m) {
+      const auto loss = static_cast<std::int64_t>(random() >> 44);
+      losses.push_back(loss);
+      moved.push_back(common + loss * scale);
+    }
+  }
+  const auto differ = [](int a, int b) { return std::abs(a - b); };
+  const auto one = fitness_of(FitnessShape::grouped, losses, 5),
+             other = fitness_of(FitnessShape::grouped, moved, 5);
+  ASSERT_EQ(one.size(), other.size());
+  for (std::size_t p = 0; p < one.size(); ++p) EXPECT_LE(differ(one[p], other[p]), 1) << "rounding of a mean";
+  EXPECT_NE(fitness_of(FitnessShape::scaled, losses, 5), fitness_of(FitnessShape::scaled, moved, 5));
+  EXPECT_EQ(fitness_of(FitnessShape::grouped, losses, 100), fitness_of(FitnessShape::scaled, losses, 5));
 }
 
 TEST(Fitness, SwappingMembersOfPairsFlipsIt) {
@@ -79,12 +116,12 @@ TEST(Fitness, SwappingMembersOfPairsFlipsIt) {
     auto swapped = losses;
     for (std::size_t m = 0; m < losses.size(); m += 2) std::swap(swapped[m], swapped[m + 1]);
     for (const FitnessShape shape : kAll) {
-      auto expected = fitness_of(shape, losses);
+      auto expected = fitness_of(shape, losses, 1);
       for (auto& f : expected) {
         EXPECT_LE(std::abs(f), max_fitness(shape));
         f = static_cast<std::int8_t>(-f);
       }
-      ASSERT_EQ(fitness_of(shape, swapped), expected);
+      ASSERT_EQ(fitness_of(shape, swapped, 1), expected);
     }
   }
 }
@@ -92,16 +129,18 @@ TEST(Fitness, SwappingMembersOfPairsFlipsIt) {
 // Positive where the plus member, the first of a pair, lost less. Second implementation's answers.
 TEST(Fitness, KnownAnswers) {
   const std::vector<std::int64_t> losses = {10, 30, 50, 50, 1000, 0, 7, 8};
-  EXPECT_EQ(fitness_of(FitnessShape::sign, losses), (std::vector<std::int8_t>{1, 0, -1, 1}));
-  EXPECT_EQ(fitness_of(FitnessShape::scaled, losses), (std::vector<std::int8_t>{2, 0, -125, 0}));
-  EXPECT_EQ(fitness_of(FitnessShape::scaled, std::vector<std::int64_t>{0, 9, 9, 9, 9, 9, 9, 9, 9, 9}),
+  EXPECT_EQ(fitness_of(FitnessShape::sign, losses, 1), (std::vector<std::int8_t>{1, 0, -1, 1}));
+  EXPECT_EQ(fitness_of(FitnessShape::scaled, losses, 1), (std::vector<std::int8_t>{2, 0, -125, 0}));
+  EXPECT_EQ(fitness_of(FitnessShape::scaled, std::vector<std::int64_t>{0, 9, 9, 9, 9, 9, 9, 9, 9, 9}, 1),
             (std::vector<std::int8_t>{127, 0, 0, 0, 0}));
-  EXPECT_EQ(fitness_of(FitnessShape::clipped, losses), (std::vector<std::int8_t>{2, 0, -32, 0}));
-  EXPECT_EQ(fitness_of(FitnessShape::strong, losses), (std::vector<std::int8_t>{0, 0, -1, 0}));
+  EXPECT_EQ(fitness_of(FitnessShape::clipped, losses, 1), (std::vector<std::int8_t>{2, 0, -32, 0}));
+  EXPECT_EQ(fitness_of(FitnessShape::strong, losses, 1), (std::vector<std::int8_t>{0, 0, -1, 0}));
+  EXPECT_EQ(fitness_of(FitnessShape::grouped, losses, 2), (std::vector<std::int8_t>{64, 0, -64, 0}));
 }
 
 TEST(Fitness, NamesAndLargestMagnitudes) {
-  EXPECT_EQ(fitness_shape_names(), (std::vector<std::string_view>{"sign", "scaled", "clipped", "strong"}));
+  EXPECT_EQ(fitness_shape_names(),
+            (std::vector<std::string_view>{"sign", "scaled", "clipped", "strong", "grouped"}));
   for (const std::string_view text : fitness_shape_names()) EXPECT_EQ(name(*fitness_shape(text)), text);
   EXPECT_FALSE(fitness_shape("Sign").has_value());
   EXPECT_FALSE(fitness_shape("").has_value());
@@ -110,7 +149,8 @@ TEST(Fitness, NamesAndLargestMagnitudes) {
 }
 
 TEST(Fitness, WantsPairs) {
-  EXPECT_DEATH(fitness_of(FitnessShape::sign, std::vector<std::int64_t>(3)), "losses come in pairs");
+  EXPECT_DEATH(fitness_of(FitnessShape::sign, std::vector<std::int64_t>(3), 1), "losses come in pairs");
+  EXPECT_DEATH(fitness_of(FitnessShape::grouped, std::vector<std::int64_t>(6), 2), "groups are whole");
 }
 
 }  // namespace

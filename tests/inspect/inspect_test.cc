@@ -43,7 +43,9 @@ TEST(Numbers, OfNothingAreZero) {
 
 class InspectTest : public ::testing::Test {
  protected:
-  InspectTest() : program_(build_program({.dim = 16}, {}).value()), weights_(initial_weights(program_, 3)) {
+  InspectTest()
+      : program_(build_program({.dim = 16, .layers = 2}, {}).value()),
+        weights_(initial_weights(program_, 3)) {
     std::vector<Token> tokens;
     for (int i = 0; i < 1000; ++i) tokens.push_back(static_cast<Token>(97 + i * i % 11));
     corpus_ = make_corpus(tokens, 256);
@@ -98,7 +100,7 @@ TEST_F(InspectTest, WarningsNameWhatIsWrong) {
   const auto warnings = warnings_of(inspection);
   ASSERT_EQ(warnings.size(), 1 + program_.tensors.size() - 1 + 1);
   EXPECT_EQ(warnings[0], "emb: 24 % of the weights are at -127 or 127 and cannot grow");
-  EXPECT_EQ(warnings[1], program_.tensors[1].name + ": training has moved none of its weights");
+  EXPECT_EQ(warnings[1], program_.tensors[1].label() + ": training has moved none of its weights");
   EXPECT_EQ(warnings.back(), "stuck: its results hardly vary (0.00 bits of entropy)");
 }
 

@@ -82,6 +82,26 @@ TEST(Report, AsksForNothing) {
     EXPECT_EQ(page.find(request), std::string::npos);
 }
 
+TEST(Report, ShowsTheLastHeadsThereAre) {
+  RunReport report;
+  report.metrics = parse_metrics(
+      "{\"step\": 1, \"evaluated_tokens\": 100, \"inspection\": {\"results\": {\"a\": {\"mean\": 1}, "
+      "\"mixed\": "
+      "{\"heads\": [{\"entropy\": 2, \"most\": 4}]}}}}\n"
+      "{\"step\": 2, \"evaluated_tokens\": 200, \"inspection\": {\"results\": {\"mixed\": {\"heads\": "
+      "[{\"entropy\": "
+      "1, \"most\": 4}, {\"entropy\": 4, \"most\": 4}, 7]}, \"b\": {\"heads\": 3}}}}\n"
+      "{\"step\": 3, \"inspection\": 5}\n"
+      "{\"step\": 4, \"inspection\": {\"results\": [1]}}\n");
+  ASSERT_EQ(report.metrics.lines.size(), 4u);
+  ASSERT_EQ(report.metrics.lines[1].heads.size(), 2u);
+  EXPECT_EQ(report.metrics.lines[1].heads[1].name, "mixed 1");
+  const std::string page = report_html(report);
+  EXPECT_NE(page.find("at step 2, in bits"), std::string::npos);
+  EXPECT_NE(page.find("<td>mixed 0</td><td>1.00</td><td>4.00</td><td>25.0</td>"), std::string::npos);
+  EXPECT_NE(page.find("Mean of all heads"), std::string::npos);
+}
+
 TEST(Report, OfNothingIsStillAPage) {
   const std::string page = report_html({});
   EXPECT_NE(page.find("<h1></h1>"), std::string::npos);

@@ -238,6 +238,9 @@ TEST(Resolve, RefusalsNameTheFlag) {
       {[](C& c) { c.population = 20000, c.fitness = "scaled"; },
        "--population: 20000 members of rank 1 could sum"},
       {[](C& c) { c.group_size = 0; }, "--group-size: 0 is outside"},
+      {[](C& c) { c.fitness = "grouped"; },
+       "--fitness: 'grouped' measures a pair by its group, and a group of 2 is the pair alone; give a "
+       "larger"},
       {[](C& c) { c.group_size = -2; }, "--group-size: -2 is outside"},
       {[](C& c) { c.group_size = 3; }, "--group-size: 3 is not even"},
       {[](C& c) { c.group_size = 2048; }, "--group-size: 2048 is not even or does not divide"},

@@ -95,5 +95,50 @@ TEST_F(DiffTest, DiffOfModels) {
   EXPECT_FALSE(diff(checkpoint("run", 8), folder_ / "text").ok());
 }
 
+TEST_F(DiffTest, WhatARuleRemembers) {
+  RunConfig c = config();
+  c.rule = "momentum", c.rate = "1";
+  train("run", c);
+  copy("run", "changed");
+  const Checkpoint good = read_checkpoint(checkpoint("run", 10)).value();
+  const Program program = build_program(good.model_config, {}).value();
+  const auto with = [&](const RuleMemory& memory) {
+    Checkpoint other = good;
+    other.memory = memory;
+    EXPECT_TRUE(write_checkpoint(run_path("changed"), program, other, c.population, 9).ok());
+    return diff(checkpoint("run", 10), checkpoint("changed", 10)).value();
+  };
+  EXPECT_TRUE(with(good.memory).equal);
+  EXPECT_EQ(with(good.memory).text, "equal\n");
+
+  RuleMemory memory = good.memory;
+  const std::int32_t was = memory.state[0][0][3];
+  memory.state[0][0][3] = was / 2 + 1;
+  const Difference one = with(memory);
+  EXPECT_FALSE(one.equal);
+  EXPECT_EQ(one.text, "emb.momentum: 1 of " + std::to_string(memory.state[0][0].size()) +
+                          " differ, first [0][3]: " + std::to_string(was) + " and " +
+                          std::to_string(was / 2 + 1) + "\n");
+  const Difference rules = with({});
+  EXPECT_FALSE(rules.equal);
+  EXPECT_EQ(rules.text, "their rules differ: momentum and threshold\n");
+
+  // A file that is of no run has weights alone.
+  const std::string alone = folder_ / "alone.safetensors";
+  const SafetensorsFile file{to_tensors(program, good.weights), to_metadata(good.model_config)};
+  ASSERT_TRUE(write_safetensors(alone, file).ok());
+  const Difference half = diff(checkpoint("run", 10), alone).value();
+  EXPECT_TRUE(half.equal);
+  EXPECT_EQ(half.text, "equal\nnote: " + alone + " is of no run, so what a rule remembers is not compared\n");
+
+  // Runs that part: the same votes at another rate leave other fractions of a step.
+  c.rate = "0.7";
+  train("rate", c);
+  const Difference runs = diff(run_path("run"), run_path("rate")).value();
+  expect_contains(runs.text, "they part at step ");
+  expect_contains(runs.text, "\nemb.fraction: ");
+  EXPECT_EQ(runs.text.find("emb.momentum: "), std::string::npos) << runs.text;
+}
+
 }  // namespace
 }  // namespace clutch

@@ -69,7 +69,7 @@ class Threads {
 };
 
 constexpr int kSizes[] = {1, 2, 3, 5};
-constexpr std::uint32_t kPairs = 13;
+constexpr std::uint32_t kPairs = 15, kGroupPairs = 5;  // groups lie across ranks
 
 // Some ties, some far apart, and losses near the largest there are.
 std::vector<std::int64_t> make_losses() {
@@ -99,7 +99,7 @@ std::vector<Result<StepOutcome>> exchange(Threads& threads, int size, FitnessSha
     StepPart part = part_of(cluster, make_losses());
     change(cluster.rank(), part);
     outcomes[static_cast<std::size_t>(cluster.rank())] =
-        exchange_step(cluster, shape, kPairs, part, trouble(cluster.rank()));
+        exchange_step(cluster, shape, kPairs, kGroupPairs, part, trouble(cluster.rank()));
   });
   return outcomes;
 }
@@ -128,8 +128,8 @@ TEST(Share, CoversAllItemsAsEvenlyAsTheyDivide) {
 
 TEST(ExchangeStep, AnyNumberOfRanksGivesWhatOneProcessGives) {
   const auto losses = make_losses();
-  for (const FitnessShape shape : {FitnessShape::sign, FitnessShape::scaled}) {
-    const auto fitness = fitness_of(shape, losses);
+  for (const FitnessShape shape : {FitnessShape::sign, FitnessShape::scaled, FitnessShape::grouped}) {
+    const auto fitness = fitness_of(shape, losses, kGroupPairs);
     const std::int64_t sum = std::accumulate(losses.begin(), losses.end(), std::int64_t{0});
     for (const int size : kSizes) {
       Threads threads(size);
@@ -155,14 +155,14 @@ TEST(ExchangeStep, AStopOfOneIsAStopOfAll) {
           kNoTrouble);
       for (const auto& outcome : outcomes) {
         EXPECT_TRUE(outcome.value().stop);
-        EXPECT_EQ(outcome.value().fitness, fitness_of(FitnessShape::sign, make_losses()));
+        EXPECT_EQ(outcome.value().fitness, fitness_of(FitnessShape::sign, make_losses(), 1));
       }
     }
   }
 }
 
 TEST(ExchangeStep, TroubleOfOneReachesAll) {
-  for (const FitnessShape shape : {FitnessShape::sign, FitnessShape::scaled}) {
+  for (const FitnessShape shape : {FitnessShape::sign, FitnessShape::scaled, FitnessShape::grouped}) {
     for (const int size : kSizes) {
       for (int unlucky = 0; unlucky < size; ++unlucky) {
         Threads threads(size);
@@ -305,7 +305,7 @@ class ClusterRunTest : public ::testing::Test {
 };
 
 TEST_F(ClusterRunTest, SameLogAndStatesOnAnyNumberOfRanks) {
-  for (const char* fitness : {"sign", "scaled"}) {
+  for (const char* fitness : {"sign", "scaled", "grouped"}) {
     const std::string alone = std::string(fitness) + "1";
     for (const int size : kSizes) {
       const std::string run = fitness + std::to_string(size);

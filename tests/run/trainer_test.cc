@@ -168,6 +168,10 @@ TEST_F(TrainerTest, GoldenDigestsOfOtherPopulationsAndNoises) {
   shared.population = 6, shared.group_size = 6, shared.noise_reuse = 3;
   EXPECT_EQ(digests_of(shared), (Digests{0x3f9ec6fb598c8df9, 0x8897b3cbe40c44e5, 0x16741b6b1888a19c,
                                          0xea5c3ae303a56847, 0x2b664d767999c4d3}));
+  RunConfig grouped = base;
+  grouped.population = 12, grouped.group_size = 6, grouped.fitness = "grouped";
+  EXPECT_EQ(digests_of(grouped), (Digests{0xad45d5879c755591, 0x5a395686e9a3fb29, 0xc3da9b7ab98be93d,
+                                          0x1cc59bbaf762de53, 0x05d51ec6cf0a043b}));
   RunConfig decaying = base;  // alpha 1, decaying by a half per step
   decaying.population = 6, decaying.noise_reuse = 0, decaying.fitness = "scaled", decaying.alpha = "1",
   decaying.alpha_decay = "0.5";
@@ -191,6 +195,8 @@ TEST_F(TrainerTest, KnobsOfMeaningMatter) {
       [](RunConfig& c) { c.alpha = "0.4"; },
       [](RunConfig& c) { c.alpha_decay = "0.9"; },
       [](RunConfig& c) { c.fitness = "scaled"; },
+      [](RunConfig& c) { c.fitness = "grouped", c.group_size = 4; },
+      [](RunConfig& c) { c.fitness = "scaled", c.group_size = 4; },
       [](RunConfig& c) { c.population = 10; },
       [](RunConfig& c) { c.valid_fraction = "0.1"; },
   };

@@ -95,8 +95,10 @@ class Config:
             raise ValueError("unknown dialect or activation")
         if self.arch not in ARCHITECTURES or self.carry not in ("keep", "reset"):
             raise ValueError("unknown architecture or carry")
-        if self.fitness not in ("sign", "scaled", "clipped", "strong"):
+        if self.fitness not in ("sign", "scaled", "clipped", "strong", "grouped"):
             raise ValueError("unknown fitness")
+        if self.fitness == "grouped" and self.group_size == 2:
+            raise ValueError("a group of one pair")
         if self.rule not in RULES or self.schedule not in ("constant", "inverse", "root", "cosine"):
             raise ValueError("unknown rule or schedule")
         if self.population % 2 or self.population % self.group_size:
@@ -596,7 +598,10 @@ def evaluate_held_out(config, weights, tokens, streams=1, limit=None):
 # ---- A step ---------------------------------------------------------------------------------------------------------
 
 
-def fitness_of(kind, losses):
+def fitness_of(kind, losses, group_size=2):
+    if kind == "grouped":
+        groups = [losses[i : i + group_size] for i in range(0, len(losses), group_size)]
+        return [f for group in groups for f in fitness_of("scaled", group)]
     d = [minus - plus for plus, minus in zip(losses[::2], losses[1::2])]
     if kind == "sign":
         return [sign(a) for a in d]
@@ -786,7 +791,7 @@ def train(config, tokens, steps=None, weights=None, memory=None):
             state = states[m] if config.carry == "keep" else zero_state(config)
             loss, states[m] = loss_of_text(config, member, text, state)
             losses.append(loss)
-        fitness = fitness_of(config.fitness, losses)
+        fitness = fitness_of(config.fitness, losses, config.group_size)
         moved = 0
         for index, tensor in enumerate(tensors):
             v = votes(tensor, [factors[p][index] for p in pairs], fitness)

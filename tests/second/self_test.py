@@ -170,6 +170,8 @@ class Training(unittest.TestCase):
         losses = [10, 30, 50, 50, 1000, 0, 7, 8]
         self.assertEqual(c.fitness_of("sign", losses), [1, 0, -1, 1])
         self.assertEqual(c.fitness_of("scaled", losses), [32 * 20 // 255, 0, -(32000 // 255), 0])
+        self.assertEqual(c.fitness_of("grouped", losses, 4), [64, 0, -(32000 // 500), 32 // 500])
+        self.assertEqual(c.fitness_of("grouped", losses, 8), c.fitness_of("scaled", losses))
 
     def test_threshold_moves_a_share(self):
         conf = config(dim=64, population=64, rank=1)
