@@ -57,8 +57,9 @@ Status check_texts(const RunConfig& config) {
   return {};
 }
 
-// A cosine or a cooldown without a length gets the run's.
+// A rule without a schedule gets its own; a cosine or a cooldown without a length the run's.
 Status resolve_schedule(RunConfig& config) {
+  if (config.schedule.empty()) config.schedule = config.rule == "threshold" ? "inverse" : "root";
   const auto shape = find_schedule(config.schedule);
   if (!shape) {
     return fail("--schedule", fmt::format("'{}' is unknown", config.schedule),
@@ -192,7 +193,8 @@ const std::vector<Knob>& knobs() {
       {"weight-decay", &C::weight_decay, kMeaning,
        "Of all rules but threshold: share of itself that a weight loses per step at rate 1, in [0, 1]"},
       {"schedule", &C::schedule, kMeaning,
-       "How alpha and rate change: constant, inverse (by their decay), root (by its square root) or cosine "
+       "How alpha and rate change; unless given inverse for the threshold rule and root for the others: "
+       "constant, inverse (by their decay), root (by its square root) or cosine "
        "(to 0 at "
        "--schedule-steps)"},
       {"schedule-steps", &C::schedule_steps, kMeaning,

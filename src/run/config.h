@@ -27,19 +27,20 @@ struct RunConfig {
   std::int64_t dim = 64, layers = 1, vocab = 256, window = 0;
   std::string dialect = "nano-egg", activation = "none";
   std::int64_t population = 1024, group_size = 2, noise_reuse = 1, rank = 1, sigma_shift = 3;
-  std::int64_t tokens_per_update = 100;
-  std::string rule = "threshold";
+  std::int64_t tokens_per_update = 25;
+  std::string rule = "momentum";
   std::string alpha = "0.5", alpha_decay = "0.002";
-  std::string momentum = "0.95", square_momentum = "0.999", rate = "1", rate_decay = "0.002";
-  std::string weight_decay = "0", schedule = "inverse";
+  std::string momentum = "0.97", square_momentum = "0.999", rate = "1", rate_decay = "0.0075";
+  std::string weight_decay = "0.0005";
+  std::string schedule;  // empty is for the one that goes with the rule, until it is resolved
   std::int64_t schedule_steps = 0, warmup = 0, cooldown = 0;
   std::string fitness = "scaled";
   std::string carry = "keep";
-  std::int64_t seed = 0, steps = 1000;
+  std::int64_t seed = 0, steps = 4000;
 
-  std::int64_t validate_every = 100, valid_tokens = 131072, sample_every = 0, inspect_every = 0,
+  std::int64_t validate_every = 500, valid_tokens = 131072, sample_every = 0, inspect_every = 0,
                tensorboard = 0;
-  std::int64_t checkpoint_every = 100, keep = 3;
+  std::int64_t checkpoint_every = 500, keep = 3;
   std::string sync = "second";
   std::string backend = "cpu";
   std::int64_t threads = 0, pin = 0;

@@ -317,8 +317,20 @@ TEST(Resolve, AlphaAboveOneIsShorthandForASchedule) {
   EXPECT_EQ(resolved("0.5", "0.002"), "0.5 0.002");
 }
 
+TEST(Resolve, ARuleHasAScheduleOfItsOwn) {
+  for (const auto& [rule, schedule] : {std::pair("threshold", "inverse"), std::pair("momentum", "root")}) {
+    RunConfig config = with([r = rule](RunConfig& c) { c.rule = r; });
+    ASSERT_TRUE(resolve(config).ok());
+    EXPECT_EQ(config.schedule, schedule);
+  }
+  RunConfig cooled = with([](RunConfig& c) { c.cooldown = 3, c.steps = 17; });
+  ASSERT_TRUE(resolve(cooled).ok());
+  EXPECT_EQ(cooled.schedule_steps, 17);
+}
+
 TEST(Resolve, AnythingElseStaysAsItWas) {
-  RunConfig config = with([](RunConfig& c) { c.population = 24, c.seed = -5; });
+  RunConfig config =
+      with([](RunConfig& c) { c.population = 24, c.seed = -5, c.schedule = "cosine", c.schedule_steps = 7; });
   const RunConfig before = config;
   ASSERT_TRUE(resolve(config).ok());
   expect_equal(config, before);
