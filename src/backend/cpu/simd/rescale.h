@@ -96,7 +96,7 @@ void add_rescale_rows(const RowTask& task) {
     std::int8_t* out = task.out.row(m, t);
     const auto sums = [&](std::int64_t i, I& low, I& high) {
       const I xs = load(x + i), ys = kBias ? add_clipped(load(y + i), load(w + i)) : load(y + i);
-      low = add16(widen_low8(xs), widen_low8(ys)), high = add16(widen_high8(xs), widen_high8(ys));
+      low = sum_pairs8(low8(xs, ys)), high = sum_pairs8(high8(xs, ys));
     };
     I low, high, largest = zero();
     for (std::int64_t i = 0; i < task.width; i += kVectorBytes) {
@@ -117,11 +117,10 @@ inline void add_rescale(const RowTask& task) {
 
 // Pairs of 16-bit lanes, turned: (even, odd) times the parts of a turn is one multiply-add each.
 CLUTCH_SIMD I turned(I pairs, const SplitTurns::Half& half, std::int64_t place) {
-  const I rounding = set32(1 << (exact::kTurnFractionBits - 1));
+  const I rounding = set32(1 << (exact::kTurnFractionBits - 1 - kTurnLowBits));
   const auto one = [&](const std::int16_t(&high)[16][2], const std::int16_t(&low)[16][2]) {
-    const I sum = madd16_add(rounding, pairs, load(low[place]));
-    return shift_floor32<exact::kTurnFractionBits>(
-        add32(sum, shift_left32<kTurnLowBits>(madd16(pairs, load(high[place])))));
+    const I upper = shift_left32<kTurnLowBits>(madd16_add(rounding, pairs, load(high[place])));
+    return shift_floor32<exact::kTurnFractionBits>(madd16_add(upper, pairs, load(low[place])));
   };
   return bit_or(bit_and(one(half.even_high, half.even_low), set32(0xFFFF)),
                 shift_left32<16>(one(half.odd_high, half.odd_low)));
