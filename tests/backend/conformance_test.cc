@@ -202,6 +202,46 @@ TEST_P(Conformance, LongWindows) {
   }
 }
 
+// Biases beside norms, GELUs and rescaled sums, which a backend may compute together; and where it may not,
+// since something else reads the slot between them: another instruction, a state, the same instruction twice.
+TEST_P(Conformance, BiasesWithTheirNeighbours) {
+  for (const std::int64_t width : {64, 100, 192}) {
+    for (const auto rounding : {exact::Rounding::kFloor, exact::Rounding::kTruncate}) {
+      Random random(static_cast<std::uint64_t>(width));
+      Case c{static_cast<std::uint64_t>(width), {}, {}, {}, 6, 9, 3};
+      Builder b("biases", 30);
+      int vectors = 0;
+      const auto vector = [&] { return b.vector("v" + std::to_string(vectors++), -1, width, 5); };
+      const int h = b.state("h", width), s = b.state("s", width);
+      const int x = b.embed("x", b.matrix("E", TensorSpec::kUnstacked, 30, width));
+      const int n = b.bias("n", b.norm("scaled", x, vector(), rounding), vector());
+      const int w = b.matmul("w", n, b.matrix("W", TensorSpec::kUnstacked, width, width), 100);
+      const int g = b.gelu("g", b.bias("up", w, vector()));
+      const int r = b.add_rescale("r", x, b.bias("down", g, vector()));
+      const int both = b.bias("both", b.norm("n2", r, vector(), rounding), vector());
+      const int g2 = b.gelu("g2", both);  // the norm takes the bias
+      const int twice = b.bias("twice", g2, vector());
+      const int r2 = b.add_rescale("r2", twice, twice);
+      const int first = b.add_rescale("first", b.bias("left", r2, vector()), r);  // as first operand
+      const int kept = b.norm("kept", first, vector(), rounding);
+      const int k2 = b.add("k2", b.bias("k1", kept, vector()), kept);
+      // Between a state and its next value, with one part of a pair outside.
+      const int outer = b.norm("outer", k2, vector(), rounding);
+      const int inner = b.bias("inner", b.norm("ninner", h, vector(), rounding), vector());
+      const int u = b.matmul("u", inner, b.matrix("U", TensorSpec::kUnstacked, width, width), 100);
+      const int o = b.add_rescale("o", u, b.bias("outer_bias", outer, vector()));
+      const int next = b.bias("next", b.norm("last", o, vector(), rounding), vector());
+      b.set_state(h, next);
+      b.set_state(s, b.bias("of_state", s, vector()));
+      const int end = b.gelu("end", b.bias("before_end", b.relu("relu", next), vector()));
+      c.program = b.finish(
+          b.matmul("logits", b.add("sum", end, s), b.matrix("head", TensorSpec::kUnstacked, 30, width), 64));
+      c.weights = testing::random_weights(random, c.program);
+      expect_equal(GetParam(), 2, c);
+    }
+  }
+}
+
 // Without states every evaluation begins from zeros, and a second one says the same.
 TEST_P(Conformance, NoStatesAreZeroStates) {
   for (const std::uint64_t seed : {11, 12, 13, 14, 15, 16}) {

@@ -14,12 +14,14 @@ namespace clutch {
 namespace cpu {
 namespace {
 
-// Members of a tile: enough rows for the products between states; more where rows are narrow, so that calls
-// are few.
+// Members of a tile: enough rows for the products between states, where there are any; more where rows are
+// narrow, so that calls are few.
 constexpr std::int64_t kLeastMembers = 16, kMostMembers = 48;
 // A chunk's slots stay in a core's second-level cache, beside the weights in use. A panel of weights is read
-// once per chunk: with 24 tokens of 16 members that costs little even from the third-level cache.
-constexpr std::int64_t kTileBytes = 3 << 19, kGoodChunk = 24;
+// once per chunk: with 24 tokens of 16 members that costs little even from the third-level cache. Where
+// nothing goes token by token, few members with long chunks are better: attention packs its keys and values,
+// and rows share a member's noise, chunk by chunk.
+constexpr std::int64_t kTileBytes = 3 << 19, kGoodChunk = 24, kLongChunk = 64;
 
 class CpuBackend : public Backend {
  public:
@@ -48,12 +50,14 @@ class CpuBackend : public Backend {
     // Tiles are cut between pairs, and as many for each thread.
     const std::uint32_t unit = request.noise ? 2 : 1, units = request.members() / unit;
     const auto threads = static_cast<std::uint32_t>(pool_.threads());
-    const auto fit = kTileBytes / (model_->schedule.row_bytes * kGoodChunk);
-    const auto members = static_cast<std::uint32_t>(std::clamp(fit, kLeastMembers, kMostMembers));
+    const Schedule& schedule = model_->schedule;
+    const std::int64_t least = schedule.loops ? kLeastMembers : 2;
+    const auto fit = kTileBytes / (schedule.row_bytes * (schedule.loops ? kGoodChunk : kLongChunk));
+    const auto members = static_cast<std::uint32_t>(std::clamp(fit, least, kMostMembers));
     const std::uint32_t rounds = (request.members() + threads * members - 1) / (threads * members);
     const std::uint32_t tiles = std::min(units, rounds * threads);
     const std::uint32_t most = (units + tiles - 1) / tiles * unit;
-    prepare(tile_shape(most, request.length));
+    prepare(tile_shape(schedule, most, request.length));
     const std::int64_t width = model_->program.state_width();
     std::int8_t* states =
         request.states == nullptr ? nullptr : static_cast<HostStates&>(*request.states).values.data();
@@ -89,7 +93,8 @@ class CpuBackend : public Backend {
       buffer.emplace_back(program.slots[instruction.dst].width * request.length);
     }
     std::vector<std::int64_t> losses(request.members());
-    TileEvaluator evaluator(*model_, tile_shape(unit, request.length));
+    const Schedule schedule = make_schedule(program, Fusion::kNone);  // writes every slot
+    TileEvaluator evaluator(*model_, schedule, tile_shape(schedule, unit, request.length));
     evaluator.run(request, {.losses = losses, .logits = {}}, first, unit, copy.data(), &buffer,
                   member - first);
     for (std::uint32_t t = 0; t < request.length; ++t) {
@@ -104,8 +109,8 @@ class CpuBackend : public Backend {
  private:
   // Equal chunks whose slots about fit kTileBytes; of a multiple of four tokens where there are as many,
   // since norms and sums of rows go by four.
-  TileShape tile_shape(std::uint32_t members, std::uint32_t length) const {
-    const std::int64_t fit = kTileBytes / (model_->schedule.row_bytes * members);
+  static TileShape tile_shape(const Schedule& schedule, std::uint32_t members, std::uint32_t length) {
+    const std::int64_t fit = kTileBytes / (schedule.row_bytes * members);
     const auto fours = [](std::int64_t tokens) { return tokens < 3 ? tokens : (tokens + 2) / 4 * 4; };
     const auto most = static_cast<std::uint32_t>(std::clamp<std::int64_t>(fours(fit), 1, length));
     const std::uint32_t chunks = (length + most - 1) / most, equal = (length + chunks - 1) / chunks;
@@ -116,7 +121,7 @@ class CpuBackend : public Backend {
   void prepare(const TileShape& shape) {
     if (!evaluators_.empty() && shape_.members == shape.members && shape_.chunk == shape.chunk) return;
     evaluators_.clear();
-    for (int t = 0; t < pool_.threads(); ++t) evaluators_.emplace_back(*model_, shape);
+    for (int t = 0; t < pool_.threads(); ++t) evaluators_.emplace_back(*model_, model_->schedule, shape);
     shape_ = shape;
   }
 

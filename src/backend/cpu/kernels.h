@@ -84,6 +84,9 @@ struct RowTask {
   RowsIn x, y{}, z{};
   RowsOut out;
   RowsIn vector{};  // the member's own vector
+  // One more of its vectors, or null: of norm, added to what comes out; of gelu, to x; of add_rescale, to y.
+  // Each time with clipping, as bias does.
+  RowsIn bias{};
 };
 
 // Pairs turned by the position of each row.

@@ -1,6 +1,7 @@
 #include "backend/cpu/schedule.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "program/places.h"
@@ -120,47 +121,147 @@ std::vector<Group> make_groups(const Program& program) {
   return groups;
 }
 
-int written_slot(const Program& program, const Node& node) {
-  return node.instruction != kNothing ? program.instructions[node.instruction].dst
-                                      : program.states[node.state].read;
+// How often each slot is read: by instructions, as a state's next value, as the output.
+std::vector<int> count_readers(const Program& program) {
+  std::vector<int> readers(program.slots.size(), 0);
+  for (const Instruction& instruction : program.instructions) {
+    for (const int slot : instruction.in) {
+      if (slot != kNothing) ++readers[slot];
+    }
+  }
+  for (const State& state : program.states) ++readers[state.write];
+  ++readers[program.output];
+  return readers;
 }
 
-// The nodes between which each slot must keep its place, by slot: from the node that writes it to its last
+// The instruction that, with `index` after it, is one of the pairs of Fusion; or kNothing.
+int partner_before(const Program& program, int index) {
+  const Instruction& instruction = program.instructions[index];
+  const auto writer = [&](int slot, Op op) {
+    for (int i = 0; i < static_cast<int>(program.instructions.size()); ++i) {
+      if (program.instructions[i].dst == slot && program.instructions[i].op == op) return i;
+    }
+    return kNothing;
+  };
+  switch (instruction.op) {
+    case Op::bias:
+      return writer(instruction.in[0], Op::norm);
+    case Op::gelu:
+      return writer(instruction.in[0], Op::bias);
+    case Op::add_rescale:
+      return writer(instruction.in[1], Op::bias);
+    default:
+      return kNothing;
+  }
+}
+
+// Each pair becomes one node, where its second one stands. A bias between a norm and a gelu goes with the
+// norm.
+void fuse_biases(const Program& program, std::vector<Group>& groups) {
+  const std::vector<int> readers = count_readers(program);
+  std::vector<bool> taken(program.instructions.size(), false), first(program.instructions.size(), false);
+  std::vector<int> partner(program.instructions.size(), kNothing);
+  for (int i = 0; i < static_cast<int>(program.instructions.size()); ++i) {
+    const int before = partner_before(program, i);
+    if (before == kNothing || taken[before] || readers[program.instructions[before].dst] != 1) continue;
+    taken[i] = taken[before] = first[before] = true;
+    partner[i] = before;
+  }
+  for (Group& group : groups) {
+    std::erase_if(group.nodes,
+                  [&](const Node& node) { return node.instruction != kNothing && first[node.instruction]; });
+    for (Node& node : group.nodes) {
+      if (node.instruction == kNothing || partner[node.instruction] == kNothing) continue;
+      node.bias = partner[node.instruction];
+      if (program.instructions[node.instruction].op == Op::bias) std::swap(node.instruction, node.bias);
+    }
+  }
+  std::erase_if(groups, [](const Group& group) { return group.nodes.empty(); });
+}
+
+// By slot, the slot whose memory it has: its own, or that of an operand which nothing else reads, where a
+// kernel goes element by element and so may write where it reads.
+std::vector<int> find_homes(const Program& program, const std::vector<Group>& groups) {
+  std::vector<int> readers(program.slots.size(), 0), homes(program.slots.size());
+  std::iota(homes.begin(), homes.end(), 0);
+  ++readers[program.output];
+  for (const Group& group : groups) {
+    for (const Node& node : group.nodes) {
+      for (const int slot : node.reads(program)) ++readers[slot];
+    }
+  }
+  for (const Group& group : groups) {
+    for (const Node& node : group.nodes) {
+      if (node.instruction == kNothing) continue;
+      const Op op = program.instructions[node.instruction].op;
+      if (op == Op::matmul || op == Op::attend) continue;
+      for (const int slot : node.reads(program)) {
+        if (readers[slot] == 1) homes[node.writes(program)] = homes[slot];
+      }
+    }
+  }
+  return homes;
+}
+
+// The nodes between which each home must keep its place, by slot: from the node that writes it to its last
 // reader, or, in a group whose nodes take turns, from the group's first node to its last.
-std::vector<Lifetime> lifetimes(const Program& program, const std::vector<Group>& groups) {
+std::vector<Lifetime> lifetimes(const Program& program, const std::vector<Group>& groups,
+                                const std::vector<int>& homes) {
   int positions = 0;
-  std::vector<Lifetime> alive;
-  for (const Slot& slot : program.slots) alive.push_back({0, 0, padded(slot.width)});
+  std::vector<Lifetime> alive(program.slots.size());  // of 0 bytes where nothing writes
   for (const Group& group : groups) {
     const int begin = positions, end = positions + static_cast<int>(group.nodes.size()) - 1;
     for (const Node& node : group.nodes) {
       const bool turns = group.order != Order::kNodeByNode;
       const int from = turns ? begin : positions, to = turns ? end : positions;
-      const auto keep = [&](int slot) { alive[slot].last = std::max(alive[slot].last, to); };
-      const int slot = written_slot(program, node);
-      alive[slot].first = from;
+      const auto keep = [&](int slot) {
+        Lifetime& life = alive[homes[slot]];
+        life.last = std::max(life.last, to);
+      };
+      const int slot = node.writes(program);
+      if (homes[slot] == slot) alive[slot] = {from, from, padded(program.slots[slot].width)};
       keep(slot);
-      if (node.instruction != kNothing) {
-        for (const int in : program.instructions[node.instruction].in) {
-          if (in != kNothing) keep(in);
-        }
-      } else {
-        keep(program.states[node.state].write);
-      }
+      for (const int in : node.reads(program)) keep(in);
       ++positions;
     }
   }
-  alive[program.output].last = positions;  // the logits are taken at the end of the chunk
+  alive[homes[program.output]].last = positions;  // the logits are taken at the end of the chunk
   return alive;
 }
 
 }  // namespace
 
-Schedule make_schedule(const Program& program) {
-  Schedule schedule{make_groups(program), {}, 0};
-  Places places = place(lifetimes(program, schedule.groups));
-  schedule.offsets = std::move(places.offsets);
+// Of a pair the second one's result, and what the two read but for the slot between them.
+int Node::writes(const Program& program) const {
+  if (instruction == kNothing) return program.states[state].read;
+  const bool bias_last = bias != kNothing && program.instructions[instruction].op == Op::norm;
+  return program.instructions[bias_last ? bias : instruction].dst;
+}
+
+std::vector<int> Node::reads(const Program& program) const {
+  if (instruction == kNothing) return {program.states[state].write};
+  std::vector<int> slots;
+  for (const int index : {instruction, bias}) {
+    if (index == kNothing) continue;
+    for (const int in : program.instructions[index].in) {
+      const bool between = bias != kNothing && (in == program.instructions[instruction].dst ||
+                                                in == program.instructions[bias].dst);
+      if (in != kNothing && !between) slots.push_back(in);
+    }
+  }
+  return slots;
+}
+
+Schedule make_schedule(const Program& program, Fusion fusion) {
+  Schedule schedule;
+  schedule.groups = make_groups(program);
+  if (fusion == Fusion::kBiases) fuse_biases(program, schedule.groups);
+  const std::vector<int> homes = find_homes(program, schedule.groups);
+  const Places places = place(lifetimes(program, schedule.groups, homes));
+  for (const int home : homes) schedule.offsets.push_back(places.offsets[home]);
   schedule.row_bytes = places.bytes;
+  schedule.loops = std::any_of(schedule.groups.begin(), schedule.groups.end(),
+                               [](const Group& group) { return group.order == Order::kTokenByToken; });
   return schedule;
 }
 

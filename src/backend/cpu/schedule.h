@@ -11,11 +11,20 @@
 
 namespace clutch::cpu {
 
-// An instruction, or the reading of a state: slots[read] of a token becomes slots[write] of the token before.
+// An instruction, maybe with a bias that its kernel adds on the way, or the reading of a state: slots[read]
+// of a token becomes slots[write] of the token before.
 struct Node {
   int instruction = kNothing;
   int state = kNothing;  // index into Program::states, where instruction is kNothing
+  int bias = kNothing;   // the instruction of a bias done at the same time: see Fusion
+
+  std::vector<int> reads(const Program& program) const;
+  int writes(const Program& program) const;
 };
+
+// Pairs of instructions that one kernel computes, where nothing else reads the slot between them: norm then
+// bias; bias then gelu; bias then add_rescale, as its second operand. That slot is then never written.
+enum class Fusion { kNone, kBiases };
 
 // In what order the nodes of a group meet the rows of a tile's chunk.
 enum class Order {
@@ -34,9 +43,10 @@ struct Schedule {
   std::vector<std::int64_t>
       offsets;                 // by slot, into a row's scratch; slots that are never alive together share
   std::int64_t row_bytes = 0;  // scratch of one token of one member
+  bool loops = false;          // some group goes token by token
 };
 
 // For a program that verify() accepts.
-Schedule make_schedule(const Program& program);
+Schedule make_schedule(const Program& program, Fusion fusion);
 
 }  // namespace clutch::cpu

@@ -3,11 +3,12 @@
 #include <algorithm>
 
 namespace clutch::cpu {
-TileEvaluator::TileEvaluator(const LoadedModel& model, const TileShape& shape)
+TileEvaluator::TileEvaluator(const LoadedModel& model, const Schedule& schedule, const TileShape& shape)
     : model_(model),
+      schedule_(schedule),
       pitch_(shape.chunk | 1),
       capacity_(shape.members * pitch_),
-      slots_(model.schedule.row_bytes * capacity_),
+      slots_(schedule.row_bytes * capacity_),
       noise_((shape.members + 1) / 2 * model.noise_bytes),
       vectors_(shape.members * model.vector_bytes),
       matrix_noise_(model.program.tensors.size() * shape.members),
@@ -109,7 +110,7 @@ void TileEvaluator::count_positions() {
 void TileEvaluator::run_chunk(std::uint32_t begin) {
   begin_ = begin;
   count_positions();
-  for (const Group& group : model_.schedule.groups) {
+  for (const Group& group : schedule_.groups) {
     switch (group.order) {
       case Order::kNodeByNode:
         for (const Node& node : group.nodes) {
@@ -140,7 +141,7 @@ void TileEvaluator::run_node(const Node& node, const Part& part) {
     read_state(node.state, part);
     return;
   }
-  run_instruction(node.instruction, part);
+  run_instruction(node, part);
   if (trace_ != nullptr) keep_trace(node.instruction, part);
 }
 
@@ -156,13 +157,17 @@ const std::uint16_t* TileEvaluator::text(std::uint32_t m) const {
          begin_;
 }
 
-void TileEvaluator::run_instruction(int index, const Part& part) {
+void TileEvaluator::run_instruction(const Node& node, const Part& part) {
+  const int index = node.instruction;
   const Instruction& instruction = model_.program.instructions[index];
   if (instruction.op == Op::embed) return run_embed(instruction, part);
   if (instruction.op == Op::matmul) return run_matmul(index, part);
   if (instruction.op == Op::attend) return run_attend(index, part);
+  const Instruction* bias = node.bias == kNothing ? nullptr : &model_.program.instructions[node.bias];
   const auto operand = [&](int i) {
-    return instruction.in[i] == kNothing ? RowsIn{nullptr, 0, 0} : in(instruction.in[i], part);
+    const int slot = instruction.in[i];
+    if (slot == kNothing) return RowsIn{nullptr, 0, 0};
+    return in(bias != nullptr && slot == bias->dst ? bias->in[0] : slot, part);
   };
   const Kernels& kernels = model_.kernels;
   const RowTask task{.width = width(instruction.dst),
@@ -171,8 +176,9 @@ void TileEvaluator::run_instruction(int index, const Part& part) {
                      .x = operand(0),
                      .y = operand(1),
                      .z = operand(2),
-                     .out = out(instruction.dst, part),
-                     .vector = vector(instruction.tensor, part.member)};
+                     .out = out(node.writes(model_.program), part),
+                     .vector = vector(instruction.tensor, part.member),
+                     .bias = vector(bias == nullptr ? kNothing : bias->tensor, part.member)};
   switch (instruction.op) {
     case Op::norm:
       return kernels.norm({task, model_.program.slots[instruction.dst].width, instruction.rounding});

@@ -21,12 +21,13 @@ using TraceBuffer = std::vector<std::vector<std::int8_t>>;
 
 class TileEvaluator {
  public:
-  // For up to shape.members members and shape.chunk tokens at a time.
-  TileEvaluator(const LoadedModel& model, const TileShape& shape);
+  // For up to shape.members members and shape.chunk tokens at a time; the schedule, the model's or another of
+  // its program, must outlive this.
+  TileEvaluator(const LoadedModel& model, const Schedule& schedule, const TileShape& shape);
 
   // Evaluates members [first, first + count) of the request. `states` [count][state_width] is read and
   // replaced, or null for zeros to begin with; `trace`, if there, receives the slots of member `traced`
-  // (counted from first).
+  // (counted from first), all of them where the schedule fuses nothing.
   void run(const EvaluateRequest& request, const EvaluateResult& result, std::uint32_t first,
            std::uint32_t count, std::int8_t* states, TraceBuffer* trace = nullptr, std::uint32_t traced = 0);
 
@@ -41,7 +42,7 @@ class TileEvaluator {
   };
   void run_chunk(std::uint32_t begin);
   void run_node(const Node& node, const Part& part);
-  void run_instruction(int index, const Part& part);
+  void run_instruction(const Node& node, const Part& part);
   void run_matmul(int index, const Part& part);
   void run_attend(int index, const Part& part);
   void run_embed(const Instruction& instruction, const Part& part);
@@ -52,7 +53,7 @@ class TileEvaluator {
 
   std::int64_t width(int slot) const { return padded(model_.program.slots[slot].width); }
   std::int8_t* row(int slot, std::uint32_t m, std::uint32_t t) {
-    return slots_.data() + model_.schedule.offsets[slot] * capacity_ + (m * pitch_ + t) * width(slot);
+    return slots_.data() + schedule_.offsets[slot] * capacity_ + (m * pitch_ + t) * width(slot);
   }
   RowsIn in(int slot, const Part& p) {
     return {row(slot, p.member, p.token), pitch_ * width(slot), width(slot)};
@@ -64,6 +65,7 @@ class TileEvaluator {
   const std::uint16_t* text(std::uint32_t m) const;  // from the chunk's first token on
 
   const LoadedModel& model_;
+  const Schedule& schedule_;
   const std::int64_t pitch_;          // tokens from member to member: odd, so that members' rows of one token
                                       // do not all fall on the same sets of a cache
   const std::int64_t capacity_;       // rows

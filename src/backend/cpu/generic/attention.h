@@ -35,8 +35,11 @@ inline void rescale(const RowTask& task) {
 inline void add_rescale(const RowTask& task) {
   each_row(task, [&](std::int64_t m, std::int64_t t) {
     const std::int8_t *x = task.x.row(m, t), *y = task.y.row(m, t);
-    rescale_row(
-        task.width, [x, y](std::int64_t i) -> std::int32_t { return x[i] + y[i]; }, task.out.row(m, t));
+    const std::int8_t* w = task.bias.data == nullptr ? nullptr : task.bias.row(m, t);
+    const auto sum = [=](std::int64_t i) -> std::int32_t {
+      return x[i] + (w == nullptr ? y[i] : clip32(y[i] + w[i]));
+    };
+    rescale_row(task.width, sum, task.out.row(m, t));
   });
 }
 

@@ -152,6 +152,7 @@ inline void norm(const NormTask& task) {
   const RowTask& rows = task.rows;
   each_row(rows, [&](std::int64_t m, std::int64_t t) {
     const std::int8_t *x = rows.x.row(m, t), *gain = rows.vector.row(m, t);
+    const std::int8_t* bias = rows.bias.data == nullptr ? nullptr : rows.bias.row(m, t);
     std::int8_t* out = rows.out.row(m, t);
     const std::int64_t quotient = exact::divide_floor(magnitude(x, rows.width), task.width);
     const auto mean = static_cast<std::int32_t>(quotient < 1 ? 1 : quotient);
@@ -171,6 +172,7 @@ inline void norm(const NormTask& task) {
         out[i] = clip32(v < 0 ? -truncated : truncated);
       }
     }
+    for (std::int64_t i = 0; bias != nullptr && i < rows.width; ++i) out[i] = clip32(out[i] + bias[i]);
   });
 }
 
@@ -232,6 +234,11 @@ inline void bias(const RowTask& t) {
 }
 
 inline void gelu(const RowTask& t) {
+  if (t.bias.data != nullptr) {
+    RowTask with = t;
+    with.vector = t.bias;
+    return each(with, [](int x, int, int, int w) { return exact::gelu(clip32(x + w)); });
+  }
   each(t, [](int x, int, int, int) { return exact::gelu(static_cast<std::int8_t>(x)); });
 }
 

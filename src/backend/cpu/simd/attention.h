@@ -201,7 +201,7 @@ inline DigitSums weigh(std::int16_t* scores, std::int64_t positions, std::int64_
 #pragma GCC unroll 4
       for (int b = 1; b < kBlocksOf[k]; ++b) digit = bit_or(digit, lookup16(tables.of[k][b], index[b]));
       store(digits + k * step + first, digit);
-      sums[k] = add32(sums[k], sum_magnitudes(digit));
+      sums[k] = Dot::kBiased ? Dot::add_up(sums[k], digit) : add32(sums[k], sum_magnitudes(digit));
     }
   }
   DigitSums all;
@@ -213,8 +213,10 @@ inline DigitSums weigh(std::int16_t* scores, std::int64_t positions, std::int64_
 // ----------------------------------------------------------------------------------
 
 // floor(num / total) with num = s0 + 2^7·s1 + 2^14·s2, |num| <= 127·total, 2^18 <= total <= 2^28. With b =
-// floor(log2 total), t = num >> (b - 7) has 16 bits and t·r >> 21, r = floor(2^(14 + b) / total) of 15 bits,
-// is the quotient or one beside it; the remainder, which fits 32 bits where num does not, says which.
+// floor(log2 total), t = num >> (b - 7) has 16 bits, and r = floor(2^(14 + b) / total), of 15 bits, is less
+// than 1 below 2^(14 + b) / total. So t·r - 2^15, over 2^21, is at most num / total, as |t| <= 2^15, and less
+// than it by under 2^17 / 2^21: its floor is the quotient or one less. `next` is that plus 1, and the
+// remainder that it leaves, within ±total where num needs more than 32 bits, says whether it is one too many.
 struct Average {
   explicit Average(std::int32_t the_total) {
     const int b = exact::log2_floor(static_cast<std::uint64_t>(the_total));
@@ -227,12 +229,12 @@ struct Average {
   Shift shift;
 
   CLUTCH_SIMD I operator()(I s0, I s1, I s2) const {
-    const I num_high = add32(add32(shift_left32<7>(s2), s1), shift_floor32<7>(s0));  // num >> 7
-    const I near = shift_floor32<21>(madd16(shift_floor32(num_high, shift), reciprocal));
-    const I num = add32(s0, add32(shift_left32<7>(s1), shift_left32<14>(s2)));  // modulo 2^32
-    const I rest = sub32(num, mul32(near, total));
-    const I below = shift_floor32<31>(rest), fits = shift_floor32<31>(sub32(rest, total));  // -1 or 0
-    return add32(add32(near, below), add32(fits, set32(1)));
+    const I upper = add32(shift_left32<7>(s2), s1),
+            num_high = add32(upper, shift_floor32<7>(s0));  // num >> 7
+    const I num = add32(s0, shift_left32<7>(upper));        // modulo 2^32
+    const I next = shift_floor32<21>(
+        madd16_add(set32((1 << 21) - (1 << 15)), shift_floor32(num_high, shift), reciprocal));
+    return add32(next, shift_floor32<31>(sub32(num, mul32(next, total))));
   }
 };
 

@@ -50,6 +50,8 @@ CLUTCH_SIMD int count_different8(I a, I b) {
   return __builtin_popcount(~static_cast<unsigned>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(a, b))));
 }
 
+CLUTCH_SIMD I sum_pairs8(I a) { return _mm256_maddubs_epi16(_mm256_set1_epi8(1), a); }
+
 CLUTCH_SIMD I add16(I a, I b) { return _mm256_add_epi16(a, b); }
 CLUTCH_SIMD I sub16(I a, I b) { return _mm256_sub_epi16(a, b); }
 CLUTCH_SIMD I min16(I a, I b) { return _mm256_min_epi16(a, b); }

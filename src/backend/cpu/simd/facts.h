@@ -60,17 +60,18 @@ inline bool folds_start(const MatmulTask& task) {
   return room > 0 && start <= room >> task.noise_shift;
 }
 
-// Σx of four rows, and their x·b, so that four horizontal sums are one.
-template <bool kSums, bool kDots>
+// Σx of four rows, and their x·b, so that four horizontal sums are one. kOneB: all four b are the same.
+template <bool kSums, bool kDots, bool kOneB>
 CLUTCH_SIMD void sum_four(const std::int8_t* const (&x)[4], const std::int8_t* const (&b)[4], std::int64_t k,
                           std::int32_t* sums, std::int32_t* dots) {
   I s[4] = {zero(), zero(), zero(), zero()}, d[4] = {zero(), zero(), zero(), zero()};
   for (std::int64_t i = 0; i < k; i += kVectorBytes) {
+    const I shared = kDots && kOneB ? load(b[0] + i) : zero();
 #pragma GCC unroll 4
     for (int r = 0; r < 4; ++r) {
       const I xs = load(x[r] + i);
       if constexpr (kSums) s[r] = Dot::add_up(s[r], xs);
-      if constexpr (kDots) d[r] = Dot::project(d[r], load(b[r] + i), xs);
+      if constexpr (kDots) d[r] = Dot::project(d[r], kOneB ? shared : load(b[r] + i), xs);
     }
   }
   if constexpr (kSums) sums32(s[0], s[1], s[2], s[3], sums);
@@ -88,7 +89,7 @@ struct Stretch {
 
 // Raw sums of a stretch: Σx in start, x·B in projections, and in rounding -1 where the member is a minus. The
 // last rows are repeated where four are not left.
-template <bool kNoisy>
+template <bool kNoisy, bool kOneB>
 inline void sum_rows_as(const MatmulTask& task, const Stretch& s, const RowFacts& facts) {
   const int rank = kNoisy ? task.rank : 1;
   for (std::int64_t r = 0; r < s.rows; r += 4) {
@@ -105,17 +106,18 @@ inline void sum_rows_as(const MatmulTask& task, const Stretch& s, const RowFacts
         facts.rounding[r + i] = noise.sign >> 1;  // 1 or -1 becomes 0 or -1
       }
     }
-    sum_four<Dot::kBiased, kNoisy>(x, b, task.k, facts.start + r, facts.projections + r);
+    sum_four<Dot::kBiased, kNoisy, kOneB>(x, b, task.k, facts.start + r, facts.projections + r);
     for (int j = 1; j < rank; ++j) {
       for (int i = 0; i < 4; ++i) b[i] += task.k;
-      sum_four<false, kNoisy>(x, b, task.k, nullptr, facts.projections + j * facts.step + r);
+      sum_four<false, kNoisy, kOneB>(x, b, task.k, nullptr, facts.projections + j * facts.step + r);
     }
   }
 }
 
 inline void sum_rows(const MatmulTask& task, const Stretch& s, const RowFacts& facts) {
-  if (s.noise != nullptr) return sum_rows_as<true>(task, s, facts);
-  if constexpr (Dot::kBiased) sum_rows_as<false>(task, s, facts);
+  if (s.noise != nullptr && s.noise_step == 0) return sum_rows_as<true, true>(task, s, facts);
+  if (s.noise != nullptr) return sum_rows_as<true, false>(task, s, facts);
+  if constexpr (Dot::kBiased) sum_rows_as<false, true>(task, s, facts);
 }
 
 // From raw sums to what blocks want. A difference is exact even where its two parts wrap.

@@ -60,6 +60,8 @@ CLUTCH_SIMD I abs8(I a) { return vabsq_s8(a); }
 CLUTCH_SIMD I lookup16(I table, I index) { return vqtbl1q_s8(table, u8(index)); }
 CLUTCH_SIMD int count_different8(I a, I b) { return vaddvq_u8(vshrq_n_u8(vmvnq_u8(vceqq_s8(a, b)), 7)); }
 
+CLUTCH_SIMD I sum_pairs8(I a) { return any(vpaddlq_s8(a)); }
+
 CLUTCH_SIMD I add16(I a, I b) { return any(vaddq_s16(s16(a), s16(b))); }
 CLUTCH_SIMD I sub16(I a, I b) { return any(vsubq_s16(s16(a), s16(b))); }
 CLUTCH_SIMD I min16(I a, I b) { return any(vminq_s16(s16(a), s16(b))); }

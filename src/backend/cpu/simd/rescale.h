@@ -36,7 +36,7 @@ inline void bias(const RowTask& task) {
     const std::int8_t *x = task.x.row(m, t), *w = task.vector.row(m, t);
     std::int8_t* out = task.out.row(m, t);
     for (std::int64_t i = 0; i < task.width; i += kVectorBytes)
-      store(out + i, clip8(add8_saturate(load(x + i), load(w + i))));
+      store(out + i, add_clipped(load(x + i), load(w + i)));
   });
 }
 
@@ -54,19 +54,24 @@ struct GeluDrops {
 };
 constexpr GeluDrops kGeluDrops;
 
-inline void gelu(const RowTask& task) {
+template <bool kBias>
+void gelu_rows(const RowTask& task) {
   I tables[3];
   for (int i = 0; i < 3; ++i) tables[i] = load_lanes(kGeluDrops.of + 16 * i, 0);
   each_row(task, [&](std::int64_t m, std::int64_t t) {
-    const std::int8_t* x = task.x.row(m, t);
+    const std::int8_t *x = task.x.row(m, t), *w = kBias ? task.bias.row(m, t) : nullptr;
     std::int8_t* out = task.out.row(m, t);
     for (std::int64_t i = 0; i < task.width; i += kVectorBytes) {
-      const I xs = load(x + i), size = abs8(xs);
+      const I xs = kBias ? add_clipped(load(x + i), load(w + i)) : load(x + i), size = abs8(xs);
       const I drop = bit_or(bit_or(lookup16(tables[0], size), lookup16(tables[1], sub8(size, set8(16)))),
                             lookup16(tables[2], sub8(size, set8(32))));
       store(out + i, sub8(max8(xs, zero()), drop));
     }
   });
+}
+
+inline void gelu(const RowTask& task) {
+  task.bias.data != nullptr ? gelu_rows<true>(task) : gelu_rows<false>(task);
 }
 
 inline void rescale(const RowTask& task) {
@@ -83,13 +88,15 @@ inline void rescale(const RowTask& task) {
   });
 }
 
-inline void add_rescale(const RowTask& task) {
+template <bool kBias>
+void add_rescale_rows(const RowTask& task) {
   each_row(task, [&](std::int64_t m, std::int64_t t) {
     const std::int8_t *x = task.x.row(m, t), *y = task.y.row(m, t);
+    const std::int8_t* w = kBias ? task.bias.row(m, t) : nullptr;
     std::int8_t* out = task.out.row(m, t);
     const auto sums = [&](std::int64_t i, I& low, I& high) {
-      const I xs = load(x + i), ys = load(y + i);
-      low = add16(widen_low8(xs), widen_low8(ys)), high = add16(widen_high8(xs), widen_high8(ys));
+      const I xs = load(x + i), ys = kBias ? add_clipped(load(y + i), load(w + i)) : load(y + i);
+      low = sum_pairs8(low8(xs, ys)), high = sum_pairs8(high8(xs, ys));
     };
     I low, high, largest = zero();
     for (std::int64_t i = 0; i < task.width; i += kVectorBytes) {
@@ -104,13 +111,16 @@ inline void add_rescale(const RowTask& task) {
   });
 }
 
+inline void add_rescale(const RowTask& task) {
+  task.bias.data != nullptr ? add_rescale_rows<true>(task) : add_rescale_rows<false>(task);
+}
+
 // Pairs of 16-bit lanes, turned: (even, odd) times the parts of a turn is one multiply-add each.
 CLUTCH_SIMD I turned(I pairs, const SplitTurns::Half& half, std::int64_t place) {
-  const I rounding = set32(1 << (exact::kTurnFractionBits - 1));
+  const I rounding = set32(1 << (exact::kTurnFractionBits - 1 - kTurnLowBits));
   const auto one = [&](const std::int16_t(&high)[16][2], const std::int16_t(&low)[16][2]) {
-    const I sum = madd16_add(rounding, pairs, load(low[place]));
-    return shift_floor32<exact::kTurnFractionBits>(
-        add32(sum, shift_left32<kTurnLowBits>(madd16(pairs, load(high[place])))));
+    const I upper = shift_left32<kTurnLowBits>(madd16_add(rounding, pairs, load(high[place])));
+    return shift_floor32<exact::kTurnFractionBits>(madd16_add(upper, pairs, load(low[place])));
   };
   return bit_or(bit_and(one(half.even_high, half.even_low), set32(0xFFFF)),
                 shift_left32<16>(one(half.odd_high, half.odd_low)));

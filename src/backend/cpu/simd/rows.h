@@ -22,6 +22,7 @@ CLUTCH_SIMD I widen_high8(I a) { return shift_floor16<8>(high8(zero(), a)); }
 
 // Clips a saturated result, [-128, 127], to ±127.
 CLUTCH_SIMD I clip8(I a) { return max8(a, set8(-exact::kClip)); }
+CLUTCH_SIMD I add_clipped(I a, I b) { return clip8(add8_saturate(a, b)); }
 
 inline void copy(const RowTask& task) {
   each_row(task, [&](std::int64_t m, std::int64_t t) {
@@ -36,7 +37,7 @@ inline void add(const RowTask& task) {
     const std::int8_t *x = task.x.row(m, t), *y = task.y.row(m, t);
     std::int8_t* out = task.out.row(m, t);
     for (std::int64_t i = 0; i < task.width; i += kVectorBytes) {
-      store(out + i, clip8(add8_saturate(load(x + i), load(y + i))));
+      store(out + i, add_clipped(load(x + i), load(y + i)));
     }
   });
 }
@@ -152,26 +153,29 @@ struct MeanDivision {
   CLUTCH_SIMD I truncated(I v) const { return copy_sign16(quotient(min16(abs16(v), limit)), v); }
 };
 
-template <exact::Rounding kRounding>
-CLUTCH_SIMD void norm_row(const std::int8_t* x, const std::int8_t* gain, std::int64_t width, int mean,
-                          std::int8_t* out) {
+// bias: null or of the width.
+template <exact::Rounding kRounding, bool kBias>
+CLUTCH_SIMD void norm_row(const std::int8_t* x, const std::int8_t* gain, const std::int8_t* bias,
+                          std::int64_t width, int mean, std::int8_t* out) {
   const MeanDivision division(kMeans.of[mean]);
   for (std::int64_t i = 0; i < width; i += kVectorBytes) {
     const I xs = load(x + i), ws = load(gain + i);
     // x·256 times w·256, shifted by 16.
     const I low = mul16_high(low8(zero(), xs), low8(zero(), ws)),
             high = mul16_high(high8(zero(), xs), high8(zero(), ws));
+    I y;
     if constexpr (kRounding == exact::Rounding::kFloor) {
       const I quotients = narrow16_unsigned(division.floored(low), division.floored(high));
-      store(out + i, bit_xor(max8_unsigned(quotients, set8(1)), set8(-128)));
+      y = bit_xor(max8_unsigned(quotients, set8(1)), set8(-128));
     } else {
-      store(out + i, clip8(narrow16(division.truncated(low), division.truncated(high))));
+      y = clip8(narrow16(division.truncated(low), division.truncated(high)));
     }
+    store(out + i, kBias ? add_clipped(y, load(bias + i)) : y);
   }
 }
 
 // Four rows at a time (the last ones repeated at the end), so that four horizontal sums are one.
-template <exact::Rounding kRounding>
+template <exact::Rounding kRounding, bool kBias>
 void norm_rows(const NormTask& task) {
   const RowTask& rows = task.rows;
   const WidthDivision division(task.width);
@@ -193,16 +197,19 @@ void norm_rows(const NormTask& task) {
       alignas(16) std::int32_t sums[4];
       sums32(s[0], s[1], s[2], s[3], sums);
       for (int r = 0; r < 4 && t + r < tokens; ++r) {
-        norm_row<kRounding>(rows.x.row(member[r], token[r]), rows.vector.row(member[r], token[r]), rows.width,
-                            division.mean(sums[r]), rows.out.row(member[r], token[r]));
+        norm_row<kRounding, kBias>(rows.x.row(member[r], token[r]), rows.vector.row(member[r], token[r]),
+                                   kBias ? rows.bias.row(member[r], token[r]) : nullptr, rows.width,
+                                   division.mean(sums[r]), rows.out.row(member[r], token[r]));
       }
     }
   }
 }
 
 inline void norm(const NormTask& task) {
-  if (task.rounding == exact::Rounding::kFloor) return norm_rows<exact::Rounding::kFloor>(task);
-  norm_rows<exact::Rounding::kTruncate>(task);
+  constexpr auto kFloor = exact::Rounding::kFloor, kTruncate = exact::Rounding::kTruncate;
+  const bool bias = task.rows.bias.data != nullptr;
+  if (task.rounding == kFloor) return bias ? norm_rows<kFloor, true>(task) : norm_rows<kFloor, false>(task);
+  bias ? norm_rows<kTruncate, true>(task) : norm_rows<kTruncate, false>(task);
 }
 
 // --- embedding
