@@ -73,7 +73,7 @@ std::vector<Step> random_steps(std::uint64_t seed, const Start& start, int round
   Random random(seed + 1);
   std::vector<Step> steps;
   for (int round = 0; round < rounds; ++round) {
-    steps.push_back({random_evaluation(random, start, true), random_update(random, start)});
+    steps.push_back({random_evaluation(random, start, start.members % 2 == 0), random_update(random, start)});
     steps.push_back({random_evaluation(random, start, false), {}});
   }
   for (int more = 0; more < 2; ++more) steps.push_back({{}, random_update(random, start)});

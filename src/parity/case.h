@@ -49,7 +49,8 @@ struct Case {
 // evaluation without noise, then two updates more. The same on every machine.
 Case random_case(std::uint64_t seed, int rounds = 2);
 
-// The parts of it, for cases whose program is given. Start's program and noise shape are set by the caller.
+// The parts of it, for cases whose program is given: the caller sets Start's program, noise shape and, unless
+// they are to be drawn, members. An odd number of members is evaluated without noise, which comes in pairs.
 void randomise(std::uint64_t seed, Start& start);
 std::vector<Step> random_steps(std::uint64_t seed, const Start& start, int rounds);
 

@@ -156,6 +156,7 @@ class CaseReader {
          words("stream_of", {std::int64_t{start.members}}, 0, static_cast<std::int32_t>(streams - 1)))
       evaluation.stream_of.push_back(static_cast<std::uint32_t>(stream));
     if (has("noise_seed")) evaluation.noise = noise("noise");
+    if (evaluation.noise && start.members % 2 != 0) refuse("its members are no whole pairs");
     return evaluation;
   }
 
