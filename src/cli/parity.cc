@@ -22,7 +22,7 @@ struct Options {
   std::int64_t random = 0, count = 1;
   std::vector<std::string> backends, data;
   std::int64_t steps = 3, population = 16, tokens = 32, seed = 0, threads = 0;
-  std::int64_t rank = 0, sigma_shift = -1;  // as the run has them, or the default
+  std::optional<std::int64_t> rank, sigma_shift;  // else as the run has them
   std::string rule;
   bool given_random = false;
 };
@@ -50,17 +50,31 @@ Result<Pair> make_pair(const Options& options, const parity::Start& start) {
   return pair;
 }
 
-// The knobs that decide a step: the run's, where the model is of one, under the flags.
-Result<RunConfig> knobs_of(const Options& options) {
+// What a checkpoint knows besides its weights: where it stood, its rule's memory, its members' states.
+// Nothing of other files.
+Result<std::optional<Checkpoint>> find_checkpoint(const std::string& model) {
+  auto path = model_file(model);
+  if (!path.ok()) return path.status();
+  auto file = read_safetensors(path.value());
+  if (!file.ok()) return file.status();
+  if (!file.value().metadata.contains("step")) return std::optional<Checkpoint>();
+  auto checkpoint = read_checkpoint(path.value());
+  if (!checkpoint.ok()) return checkpoint.status();
+  return std::optional(std::move(checkpoint).value());
+}
+
+// The knobs that decide a step: the run's, or of a checkpoint alone its rule, under the flags.
+Result<RunConfig> knobs_of(const Options& options, const std::optional<Checkpoint>& checkpoint) {
   RunConfig config;
   if (std::filesystem::is_directory(options.model)) {
     auto saved = read_config(options.model);
     if (!saved.ok()) return saved.status();
     config = std::move(saved).value();
   }
+  if (checkpoint) config.rule = exact::entry(checkpoint->memory.rule).name;
   if (!options.rule.empty()) config.rule = options.rule;
-  if (options.rank != 0) config.rank = options.rank;
-  if (options.sigma_shift != -1) config.sigma_shift = options.sigma_shift;
+  config.rank = options.rank.value_or(config.rank);
+  config.sigma_shift = options.sigma_shift.value_or(config.sigma_shift);
   config.population = options.population;
   config.group_size = 2;
   config.tokens_per_update = options.tokens;
@@ -70,27 +84,20 @@ Result<RunConfig> knobs_of(const Options& options) {
   return config;
 }
 
-// What a checkpoint knows besides its weights: where it stood, its rule's memory, its members' states.
-Status take_checkpoint(const std::string& path, const RunConfig& config, parity::Start& start,
-                       std::uint64_t& step) {
-  auto file = read_safetensors(path);
-  if (!file.ok()) return file.status();
-  if (!file.value().metadata.contains("step")) return {};
-  auto checkpoint = read_checkpoint(path);
-  if (!checkpoint.ok()) return checkpoint.status();
-  step = checkpoint.value().step;
-  if (checkpoint.value().memory.rule == start.memory.rule) start.memory = checkpoint.value().memory;
-  const std::vector<std::int8_t>& states = checkpoint.value().states;
-  if (config.carry == "keep")
-    std::copy_n(states.begin(), std::min(states.size(), start.states.size()), start.states.begin());
-  return {};
+// Another rule than the checkpoint's begins with nothing remembered, further members from zero states.
+void take_checkpoint(const Checkpoint& checkpoint, parity::Start& start) {
+  if (checkpoint.memory.rule == start.memory.rule) start.memory = checkpoint.memory;
+  const std::vector<std::int8_t>& states = checkpoint.states;
+  std::copy_n(states.begin(), std::min(states.size(), start.states.size()), start.states.begin());
 }
 
 Result<parity::Outcome> compare_model(const Options& options, std::string& what) {
-  auto config = knobs_of(options);
-  if (!config.ok()) return config.status();
   auto model = load_model(options.model);
   if (!model.ok()) return model.status();
+  auto checkpoint = find_checkpoint(options.model);
+  if (!checkpoint.ok()) return checkpoint.status();
+  auto config = knobs_of(options, checkpoint.value());
+  if (!config.ok()) return config.status();
   parity::Evolution evolution;
   evolution.population = population(config.value());
   evolution.length = static_cast<std::uint32_t>(options.tokens);
@@ -107,9 +114,10 @@ Result<parity::Outcome> compare_model(const Options& options, std::string& what)
   if (!bounds.ok()) return bounds.status();
   if (config.value().carry == "keep")
     start.states.resize(start.members * static_cast<std::size_t>(start.program.state_width()));
-  auto path = model_file(options.model);
-  if (!path.ok()) return path.status();
-  CLUTCH_RETURN_IF_ERROR(take_checkpoint(path.value(), config.value(), start, evolution.first_step));
+  if (checkpoint.value()) {
+    evolution.first_step = checkpoint.value()->step;
+    take_checkpoint(*checkpoint.value(), start);
+  }
   std::optional<Corpus> corpus;
   if (!options.data.empty()) {
     auto loaded = load_corpus(options.data, static_cast<std::uint32_t>(start.program.vocab));
@@ -151,6 +159,7 @@ Status check_options(const Options& options) {
                 "`clutch parity --random 1` needs nothing else");
   }
   CLUTCH_RETURN_IF_ERROR(check_range("--steps", options.steps, 1, 1'000'000, "3 is the default"));
+  CLUTCH_RETURN_IF_ERROR(check_range("--tokens", options.tokens, 1, 1 << 20, "32 is the default"));
   CLUTCH_RETURN_IF_ERROR(check_range("--count", options.count, 1, 1'000'000, "1 is the default"));
   return check_range("--random", options.random, 0, INT64_MAX - 1'000'000, "any seed will do");
 }
@@ -188,41 +197,39 @@ void add_parity(CLI::App& app, int& exit_status) {
       "clutch parity --random 1 --count 100 --backend cpu\n"
       "clutch parity --case parity-case.safetensors --backend cpu\n"
       "Exit status 0 where all is equal, 1 where something differs.");
-  command->add_option("-m,--model", options->model, "Run folder, checkpoint or imported .safetensors")
-      ->check(kNotEmpty);
+  CLI::Option* model =
+      command->add_option("-m,--model", options->model, "Run folder, checkpoint or imported .safetensors");
   CLI::Option* random =
       command->add_option("--random", options->random, "Seed of a random program with everything it needs");
+  CLI::Option* from =
+      command->add_option("--case", options->case_file, "A case that an earlier comparison wrote");
+  model->check(kNotEmpty);
   random->check(kInteger);
-  command->add_option("--case", options->case_file, "A case that an earlier comparison wrote")
-      ->check(kNotEmpty);
+  from->check(kNotEmpty);
   command
       ->add_option("--backend", options->backends,
                    "Once: compared with the reference; twice: with each other; default is cpu")
       ->allow_extra_args(false);
-  command->add_option("--count", options->count, "So many random programs, of this seed and those after it")
-      ->capture_default_str()
-      ->check(kInteger);
-  command->add_option("--steps", options->steps, "Evaluations and updates, one after the other")
-      ->capture_default_str()
-      ->check(kInteger);
-  command->add_option("--population", options->population, "Of a model: members, an even number")
-      ->capture_default_str()
-      ->check(kInteger);
-  command->add_option("--tokens", options->tokens, "Of a model: tokens each member reads in a step")
-      ->capture_default_str()
-      ->check(kInteger);
-  command->add_option("--data", options->data, "Of a model: text to read; without it, random tokens");
-  command->add_option("-s,--seed", options->seed, "Of a model: of noise and random tokens")
-      ->capture_default_str()
-      ->check(kInteger);
-  command->add_option("--rule", options->rule, "Of a model: how votes move weights; else the run's");
+  const auto number = [&](const char* flag, std::int64_t& value, const char* help) {
+    return command->add_option(flag, value, help)->capture_default_str()->check(kInteger);
+  };
+  number("--count", options->count, "So many random programs, of this seed and those after it")
+      ->needs(random);
+  number("--steps", options->steps, "Evaluations and updates, one after the other")->excludes(from);
+  number("--population", options->population, "Of a model: members, an even number")->needs(model);
+  number("--tokens", options->tokens, "Of a model: tokens each member reads in a step")->needs(model);
+  command->add_option("--data", options->data, "Of a model: text to read; without it, random tokens")
+      ->needs(model);
+  number("-s,--seed", options->seed, "Of a model: of noise and random tokens")->needs(model);
+  command->add_option("--rule", options->rule, "Of a model: how votes move weights; else the run's")
+      ->needs(model);
   command->add_option("--rank", options->rank, "Of a model: rank of the noise; else the run's")
-      ->check(kInteger);
+      ->check(kInteger)
+      ->needs(model);
   command->add_option("--sigma-shift", options->sigma_shift, "Of a model: size of the noise; else the run's")
-      ->check(kInteger);
-  command->add_option("-t,--threads", options->threads, "Threads; 0 for every processor")
-      ->capture_default_str()
-      ->check(kInteger);
+      ->check(kInteger)
+      ->needs(model);
+  number("-t,--threads", options->threads, "Threads; 0 for every processor");
   command->add_option("-o,--out", options->out, "Where a case that differs is written")
       ->capture_default_str()
       ->check(kNotEmpty);
