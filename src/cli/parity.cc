@@ -177,7 +177,7 @@ Status run(const Options& options) {
       continue;
     }
     CLUTCH_RETURN_IF_ERROR(
-        write_stdout(fmt::format("{}: different\nequal up to there: {}\n{}", what,
+        write_stdout(fmt::format("{}: different\ncompared up to there: {}\n{}", what,
                                  parity::describe(outcome.value().compared), difference->text)));
     CLUTCH_RETURN_IF_ERROR(parity::write_case(options.out, difference->repeat));
     return fail("parity", "the backends differ",
