@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the conformance test for AArch64 and runs it under qemu as three processors: one with neither dot products
+# Builds the tests of backends and the conformance program for AArch64 and runs it under qemu as three processors: one with neither dot products
 # nor i8mm, one with dot products, one with everything; so the choice at run time is tested too.
 # Needs g++-aarch64-linux-gnu, qemu-user-static and libgtest-dev.
 # Usage: tests/run_arm.sh build FOLDER; tests/run_arm.sh run FOLDER cortex-a53|cortex-a76|max
@@ -7,7 +7,9 @@ set -e
 cd "$(dirname "$0")/.."
 case "$#:$1" in
   2:build) ;;
-  3:run) CLUTCH_TEST_CASES=${CLUTCH_TEST_CASES:-10} exec qemu-aarch64-static -cpu "$3" "$2/backend_tests" --gtest_brief=1 ;;
+  3:run)
+    qemu-aarch64-static -cpu "$3" "$2/backend_tests" --gtest_brief=1
+    CLUTCH_TEST_CASES=${CLUTCH_TEST_CASES:-10} exec qemu-aarch64-static -cpu "$3" "$2/clutch_conformance" test ;;
   *) sed -n '2,5s/^# //p' "$0" >&2; exit 2 ;;
 esac
 out=$2
@@ -17,21 +19,29 @@ cxx="aarch64-linux-gnu-g++ -std=c++20 -O2 -Isrc -Itests -I/usr/src/googletest/go
 command -v ccache > /dev/null && cxx="ccache $cxx"
 
 objects=
-compile() {  # source, flags...
+compile() {  # source, flags...; adds to $objects
   source=$1
   shift
   object=$out/$(echo "$source" | tr '/' '_').o
   $cxx "$@" "$source" -o "$object"
   objects="$objects $object"
 }
-for source in src/exact/*.cc src/program/*.cc src/base/status.cc src/base/check.cc src/base/aligned.cc \
-  src/base/thread_pool.cc src/models/*.cc src/evolution/*.cc src/backend/*.cc src/backend/reference/*.cc src/backend/cpu/*.cc \
-  tests/backend/*_test.cc \
-  /usr/src/googletest/googletest/src/gtest-all.cc /usr/src/googletest/googletest/src/gtest_main.cc; do
-  if [ -e "$source" ]; then compile "$source"; fi
+for source in src/exact/*.cc src/program/*.cc src/base/*.cc src/models/*.cc src/evolution/*.cc src/data/streams.cc \
+  src/parity/*.cc src/backend/*.cc src/backend/reference/*.cc src/backend/null/*.cc src/backend/device/*.cc src/backend/cpu/*.cc; do
+  compile "$source"
 done
 compile src/backend/cpu/isa/scalar.cc
 compile src/backend/cpu/isa/neon.cc
 compile src/backend/cpu/isa/neondot.cc -march=armv8.2-a+dotprod
 compile src/backend/cpu/isa/neoni8mm.cc -march=armv8.2-a+dotprod+i8mm
-aarch64-linux-gnu-g++ -static $objects -lpthread -o "$out/backend_tests"
+library=$objects
+objects=
+for source in tests/backend/*_test.cc /usr/src/googletest/googletest/src/gtest-all.cc \
+  /usr/src/googletest/googletest/src/gtest_main.cc; do
+  compile "$source"
+done
+aarch64-linux-gnu-g++ -static $objects $library -lpthread -o "$out/backend_tests"
+objects=
+compile tests/backend/conformance.cc
+compile tests/backend/conformance_cases.cc
+aarch64-linux-gnu-g++ -static $objects $library -lpthread -o "$out/clutch_conformance"

@@ -31,7 +31,8 @@ class States {
 struct NoiseSource {
   std::uint64_t seed = 0;
   std::uint32_t epoch = 0;
-  std::uint32_t first_pair = 0;  // of the shard; member m belongs to pair first_pair + m / 2, even m is plus
+  std::uint32_t first_pair = 0;  // of the shard; member m belongs to pair first_pair + m / 2, even m is
+                                 // plus; so there is an even number of members
 };
 
 // Evaluates `members` over `length` tokens each.

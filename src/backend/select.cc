@@ -10,6 +10,7 @@
 
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/isa_list.h"
+#include "backend/null/null.h"
 #include "backend/reference/reference.h"
 
 namespace clutch {
@@ -19,23 +20,59 @@ Result<std::unique_ptr<Backend>> make_reference(const std::string&, const Thread
   return make_reference_backend();
 }
 
-// One line per backend: family, member, why it cannot run here, what it is, how to make it.
+Result<std::unique_ptr<Backend>> make_null(const std::string&, const Threads&) { return make_null_backend(); }
+
+// One line per backend: family, member, why it cannot run here, what it is, how to make it, what it runs on.
+// Of one kind, later rows are faster.
 struct Row {
   std::string family, member, unavailable, summary;
   Result<std::unique_ptr<Backend>> (*make)(const std::string& member, const Threads& threads);
+  BackendKind kind = BackendKind::kEmulated;
 
   std::string name() const { return member.empty() ? family : fmt::format("{}:{}", family, member); }
 };
 
 std::vector<Row> rows() {
-  std::vector<Row> list{
-      {"reference", "", "", "the meaning itself: scalar, one thread, slow", make_reference}};
+  std::vector<Row> list{{"null", "", "", "computes nothing: for tests of what is around backends", make_null,
+                         BackendKind::kNull},
+                        {"reference", "", "", "the meaning itself: scalar, one thread, slow", make_reference,
+                         BackendKind::kReference}};
   for (const cpu::Isa& isa : cpu::instruction_sets()) {
     const std::string missing = isa.missing();
     list.push_back({"cpu", isa.name, missing.empty() ? "" : "the processor lacks " + missing, isa.summary,
-                    make_cpu_backend});
+                    make_cpu_backend, BackendKind::kProcessor});
   }
   return list;
+}
+
+std::vector<Row> fastest_first() {
+  std::vector<Row> list = rows();
+  std::reverse(list.begin(), list.end());
+  std::stable_sort(list.begin(), list.end(), [](const Row& a, const Row& b) { return a.kind > b.kind; });
+  return list;
+}
+
+Threads threads_of(std::int64_t threads, bool pinned) {
+  return {threads == 0 ? default_threads() : static_cast<int>(threads), pinned};
+}
+
+Status check_threads(std::int64_t threads) {
+  if (threads >= 0 && threads <= 1024) return {};
+  return fail("--threads", fmt::format("{} is outside 0..1024", threads),
+              "0 is for every processor this process may use");
+}
+
+Result<std::unique_ptr<Backend>> make_automatic(const Program& program, const NoiseShape& noise,
+                                                const Threads& threads) {
+  std::string refusals;
+  for (const Row& row : fastest_first()) {
+    if (!row.unavailable.empty() || row.kind == BackendKind::kNull) continue;
+    auto backend = row.make(row.member, threads);
+    const Status status = backend.ok() ? backend.value()->supports(program, noise) : backend.status();
+    if (status.ok()) return backend;
+    refusals += (refusals.empty() ? "" : "; ") + row.name() + ": " + status.message();
+  }
+  return fail("--backend", "none can run this program: " + refusals, "choose another model");
 }
 
 // The processors that the container's quota amounts to; 0 where there is none. Of nested groups the smallest
@@ -71,15 +108,12 @@ int container_quota() {
 
 std::vector<BackendEntry> list_backends() {
   std::vector<BackendEntry> entries;
-  for (const Row& row : rows()) entries.push_back({row.name(), row.unavailable, row.summary});
+  for (const Row& row : rows()) entries.push_back({row.name(), row.unavailable, row.summary, row.kind});
   return entries;
 }
 
 Result<std::unique_ptr<Backend>> make_backend(const std::string& name, std::int64_t threads, bool pinned) {
-  if (threads < 0 || threads > 1024) {
-    return fail("--threads", fmt::format("{} is outside 0..1024", threads),
-                "0 is for every processor this process may use");
-  }
+  CLUTCH_RETURN_IF_ERROR(check_threads(threads));
   std::string present, unavailable;
   const std::vector<Row> list = rows();
   const Row* chosen = nullptr;
@@ -95,8 +129,33 @@ Result<std::unique_ptr<Backend>> make_backend(const std::string& name, std::int6
                 "this machine has: " + present);
   }
   if (chosen == nullptr)
-    return fail("--backend", fmt::format("'{}' is unknown", name), "choose from: " + present);
-  return chosen->make(chosen->member, {threads == 0 ? default_threads() : static_cast<int>(threads), pinned});
+    return fail("--backend", fmt::format("'{}' is unknown", name), "choose from: " + present + ", auto");
+  return chosen->make(chosen->member, threads_of(threads, pinned));
+}
+
+Result<std::unique_ptr<Backend>> make_backend_for(const Program& program, const NoiseShape& noise,
+                                                  const std::string& name, std::int64_t threads,
+                                                  bool pinned) {
+  CLUTCH_RETURN_IF_ERROR(check_threads(threads));
+  if (name == "auto") return make_automatic(program, noise, threads_of(threads, pinned));
+  auto backend = make_backend(name, threads, pinned);
+  if (backend.ok()) CLUTCH_RETURN_IF_ERROR(backend.value()->supports(program, noise));
+  return backend;
+}
+
+std::vector<Suitability> suitable_backends(const Program& program, const NoiseShape& noise) {
+  std::vector<Suitability> all;
+  bool chosen = false;
+  for (const Row& row : fastest_first()) {
+    Suitability& one = all.emplace_back(row.name(), row.unavailable);
+    if (!one.why_not.empty()) continue;
+    auto backend = row.make(row.member, 1);
+    const Status status = backend.ok() ? backend.value()->supports(program, noise) : backend.status();
+    if (!status.ok()) one.why_not = status.message();
+    one.automatic = status.ok() && row.kind != BackendKind::kNull && !chosen;
+    chosen = chosen || one.automatic;
+  }
+  return all;
 }
 
 int threads_of_quota(const std::string& cpu_max) {

@@ -167,7 +167,8 @@ struct Bench {
     const Case& what = work.what;
     auto program = build_program(what.model, what.noise);
     if (!program.ok()) return program.status();
-    auto backend = make_backend(work.options.backend, work.options.threads, work.options.pinned);
+    auto backend = make_backend_for(program.value(), what.noise, work.options.backend, work.options.threads,
+                                    work.options.pinned);
     if (!backend.ok()) return backend.status();
     auto bench = std::make_unique<Bench>();
     bench->program = std::move(program).value();

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "backend/backend.h"
 #include "base/status.h"
 
 namespace clutch::cli {
@@ -20,6 +21,7 @@ void add_report(CLI::App& app, int& exit_status);
 void add_inspect(CLI::App& app, int& exit_status);
 void add_data(CLI::App& app, int& exit_status);
 void add_bench(CLI::App& app, int& exit_status);
+void add_parity(CLI::App& app, int& exit_status);
 
 // Refuses what is no integer of 64 bits, quoting it (CLI11 by itself would bend it into range).
 extern const CLI::Validator kInteger;
@@ -35,6 +37,9 @@ int run_command(const std::function<Status()>& command);
 
 // Writes a message to stderr. Where nobody can read it, it is lost: no reason to end a run.
 void say(std::string_view message);
+
+// Says which backend `--backend auto` became; nothing where another was asked for.
+void announce(const std::string& asked, const Backend& backend);
 
 // The text without what a terminal would act on: control bytes but line ends and tabs become '?'.
 std::string printable(std::string text);

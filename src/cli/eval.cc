@@ -28,9 +28,9 @@ Status run(const Options& options) {
   auto corpus = load_corpus(options.data, static_cast<std::uint32_t>(program.vocab));
   if (!corpus.ok()) return corpus.status();
   if (corpus.value().tokens.size() < 2) return fail("--data", "holds a single token", "bring a longer text");
-  auto backend = make_backend(options.backend, options.threads);
+  auto backend = make_backend_for(program, NoiseShape(), options.backend, options.threads);
   if (!backend.ok()) return backend.status();
-  CLUTCH_RETURN_IF_ERROR(backend.value()->supports(program, NoiseShape()));
+  announce(options.backend, *backend.value());
   CLUTCH_RETURN_IF_ERROR(backend.value()->load(program, NoiseShape(), model.value().weights));
   auto loss = evaluate_text(*backend.value(), corpus.value(), static_cast<std::uint32_t>(options.streams),
                             std::numeric_limits<std::uint64_t>::max());

@@ -86,9 +86,9 @@ Status run(const Options& options) {
   std::string shown;
   auto prompt = read_prompt(options, program.vocab, shown);
   if (!prompt.ok()) return prompt.status();
-  auto backend = make_backend(options.backend, options.threads);
+  auto backend = make_backend_for(program, NoiseShape(), options.backend, options.threads);
   if (!backend.ok()) return backend.status();
-  CLUTCH_RETURN_IF_ERROR(backend.value()->supports(program, NoiseShape()));
+  announce(options.backend, *backend.value());
   CLUTCH_RETURN_IF_ERROR(backend.value()->load(program, NoiseShape(), model.value().weights));
   auto generator = Generator::create(*backend.value(), program);
   if (!generator.ok()) return generator.status();

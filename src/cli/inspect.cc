@@ -49,9 +49,9 @@ Result<Inspection> inspect(const Options& options) {
     if (!corpus.ok()) return corpus.status();
     if (corpus.value().tokens.size() < 2)
       return fail("--data", "holds a single token", "bring a longer text");
-    auto backend = make_backend(options.backend, 1);
+    auto backend = make_backend_for(program, NoiseShape(), options.backend, 1);
     if (!backend.ok()) return backend.status();
-    CLUTCH_RETURN_IF_ERROR(backend.value()->supports(program, NoiseShape()));
+    announce(options.backend, *backend.value());
     CLUTCH_RETURN_IF_ERROR(backend.value()->load(program, NoiseShape(), model.value().weights));
     auto instructions = inspect_activations(*backend.value(), program, corpus.value(),
                                             static_cast<std::uint64_t>(options.tokens));

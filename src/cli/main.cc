@@ -44,6 +44,10 @@ void say(std::string_view message) {
   std::fflush(stderr);
 }
 
+void announce(const std::string& asked, const Backend& backend) {
+  if (asked == "auto") say("backend: auto is " + backend.name() + ", the fastest that can run this\n");
+}
+
 std::string printable(std::string text) {
   for (char& byte : text) {
     const auto code = static_cast<unsigned char>(byte);
@@ -83,6 +87,7 @@ int run(int argc, char** argv) {
   add_replay(app, exit_status);
   add_data(app, exit_status);
   add_bench(app, exit_status);
+  add_parity(app, exit_status);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -42,10 +42,10 @@ Result<Session> open_session(const Options& options) {
   if (!recording.ok()) return recording.status();
   auto program = build_program(recording.value().model_config, population(recording.value().config).noise);
   if (!program.ok()) return program.status();
-  auto backend = make_backend(options.backend, options.threads);
+  auto backend = make_backend_for(program.value(), population(recording.value().config).noise,
+                                  options.backend, options.threads);
   if (!backend.ok()) return backend.status();
-  CLUTCH_RETURN_IF_ERROR(
-      backend.value()->supports(program.value(), population(recording.value().config).noise));
+  announce(options.backend, *backend.value());
   print_notes(recording.value().log);
   return Session{std::move(recording).value(), std::move(program).value(), std::move(backend).value()};
 }

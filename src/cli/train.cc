@@ -180,6 +180,7 @@ void introduce(const Trainer& trainer, const Cluster& cluster, const std::string
       format_count(static_cast<double>(trainer.corpus().tokens.size())),
       format_count(static_cast<double>(trainer.held_out().tokens.size())), trainer.backend().name(),
       trainer.config().population, ranks, folder));
+  announce(trainer.config().backend, trainer.backend());
   say("memory: " + trainer.memory_plan() + "\n");
   for (const std::string& note : trainer.notes()) say(fmt::format("note: {}\n", note));
   if (trainer.step() > 0) say(fmt::format("going on from step {}\n", trainer.step()));

@@ -230,7 +230,8 @@ const std::vector<Knob>& knobs() {
        "Save every so many steps, besides the end; 0 for the end only"},
       {"keep", &C::keep, kComfort, "Checkpoints to keep"},
       {"sync", &C::sync, kComfort, "Force the fitness log to the disk after every step, or every second"},
-      {"backend", &C::backend, kComfort, "Where to compute; `clutch info` lists what this machine has"},
+      {"backend", &C::backend, kComfort,
+       "Where to compute; `clutch info` lists what this machine has, and auto is the fastest that can"},
       {"threads", &C::threads, kComfort, "Threads; 0 for every processor this process may use"},
       {"pin", &C::pin, kComfort, "1 binds each thread to a processor of its own"},
   };

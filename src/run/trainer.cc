@@ -45,18 +45,18 @@ Status Trainer::prepare(RunConfig config) {
   population_ = population(config);
   optimiser_ = optimiser(config);
   fitness_ = *fitness_shape(config.fitness);
-  auto backend = make_backend(config.backend, config.threads, config.pin == 1);
+  model_config_ = clutch::model_config(config_);
+  auto program = build_program(model_config_, population_.noise);
+  if (!program.ok()) return program.status();
+  program_ = std::move(program).value();
+  auto backend =
+      make_backend_for(program_, population_.noise, config.backend, config.threads, config.pin == 1);
   if (!backend.ok()) return backend.status();
   backend_ = std::move(backend).value();
   auto text = load_training_text(config);
   if (!text.ok()) return text.status();
   train_ = std::move(text.value().train);
   valid_ = std::move(text.value().held_out);
-  model_config_ = clutch::model_config(config_);
-  auto program = build_program(model_config_, population_.noise);
-  if (!program.ok()) return program.status();
-  program_ = std::move(program).value();
-  CLUTCH_RETURN_IF_ERROR(backend_->supports(program_, population_.noise));
   const std::int64_t threads = config.threads == 0 ? default_threads() : config.threads;
   const MemoryPlan plan = plan_memory(program_, population_, cluster_.share(population_.pairs()).count,
                                       train_.tokens.size() + valid_.tokens.size(), static_cast<int>(threads),

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "backend/cpu/isa_list.h"
+#include "models/model.h"
 
 namespace clutch {
 namespace {
@@ -58,6 +59,29 @@ TEST(Select, UnknownNamesAndThreadsAreRefused) {
   EXPECT_TRUE(make_backend("cpu", 0).ok()) << "0 is for default_threads()";
   EXPECT_FALSE(make_backend("cpu", -1).ok());
   EXPECT_FALSE(make_backend("cpu", 1025).ok());
+}
+
+// The fastest that can run the program, and never the one that computes nothing.
+TEST(Select, AutoIsTheFastestThatCan) {
+  const Program program = build_program(ModelConfig(), NoiseShape()).value();
+  const auto all = suitable_backends(program, NoiseShape());
+  ASSERT_EQ(all.size(), list_backends().size());
+  EXPECT_EQ(all.back().name, "null");
+  EXPECT_FALSE(all.back().automatic);
+  std::string chosen;
+  for (const Suitability& one : all) {
+    if (!one.automatic) continue;
+    EXPECT_EQ(chosen, "") << "one alone";
+    EXPECT_EQ(one.why_not, "");
+    chosen = one.name;
+  }
+  for (const Suitability& one : all) {
+    if (one.name == chosen) break;
+    EXPECT_NE(one.why_not, "") << "faster, and yet not chosen: " << one.name;
+  }
+  EXPECT_EQ(make_backend_for(program, NoiseShape(), "auto", 1).value()->name(), chosen);
+  EXPECT_FALSE(make_backend_for(program, NoiseShape(), "auto", -1).ok());
+  EXPECT_FALSE(make_backend_for(program, NoiseShape(), "cpu:avx9", 1).ok());
 }
 
 TEST(Select, DefaultThreadsAreAtLeastOne) { EXPECT_GE(default_threads(), 1); }

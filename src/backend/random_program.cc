@@ -1,40 +1,19 @@
-// Random legal programs, weights, text and states for conformance tests: a pure function of a seed, which
-// every test prints.
-#pragma once
+#include "backend/random_program.h"
 
-#include <gtest/gtest.h>
-
-#include <random>
 #include <string>
-#include <vector>
 
 #include "exact/attention.h"
 #include "program/builder.h"
-#include "program/verify.h"
 
 namespace clutch::testing {
 
-// Uniform in [low, high]; the standard engine's sequence is the same everywhere, its distributions are not.
-class Random {
- public:
-  explicit Random(std::uint64_t seed) : engine_(seed) {}
-  std::int64_t in(std::int64_t low, std::int64_t high) {
-    return low + static_cast<std::int64_t>(engine_() % static_cast<std::uint64_t>(high - low + 1));
-  }
-  bool chance(int percent) { return in(1, 100) <= percent; }
+namespace {
 
- private:
-  std::mt19937_64 engine_;
-};
+std::int64_t random_width(Random& random) { return kOddWidths[random.in(0, std::size(kOddWidths) - 1)]; }
 
-// Widths around the padding, odd ones, and 1.
-inline std::int64_t random_width(Random& random) {
-  static constexpr std::int64_t kWidths[] = {1, 2, 3, 7, 16, 31, 63, 64, 65, 100, 128, 130, 257};
-  return kWidths[random.in(0, std::size(kWidths) - 1)];
-}
+}  // namespace
 
-// An embedding, then ops drawn at random over the slots so far, states tied to random results, then a head.
-inline Program random_program(Random& random, std::int64_t vocab) {
+Program random_program(Random& random, std::int64_t vocab) {
   // Half of the programs know positions; short windows begin anew within a test's text.
   const std::int64_t window = random.chance(50) ? 0 : random.in(1, random.chance(70) ? 9 : 60);
   Builder b("random", vocab, window);
@@ -142,8 +121,7 @@ inline Program random_program(Random& random, std::int64_t vocab) {
                            random.in(1, 400)));
 }
 
-// Weights over the whole range, extremes included more often than chance would have it.
-inline Weights random_weights(Random& random, const Program& program) {
+Weights random_weights(Random& random, const Program& program) {
   Weights weights;
   for (const TensorSpec& tensor : program.tensors) {
     auto& values = weights.emplace_back(tensor.size());
@@ -155,8 +133,7 @@ inline Weights random_weights(Random& random, const Program& program) {
   return weights;
 }
 
-// Of all members; most counts of positions are such as a run leaves.
-inline std::vector<std::int8_t> random_states(Random& random, const Program& program, std::uint32_t members) {
+std::vector<std::int8_t> random_states(Random& random, const Program& program, std::uint32_t members) {
   const auto width = static_cast<std::size_t>(program.state_width());
   std::vector<std::int8_t> states(members * width);
   for (auto& value : states) value = static_cast<std::int8_t>(random.in(-127, 127));
@@ -168,8 +145,7 @@ inline std::vector<std::int8_t> random_states(Random& random, const Program& pro
   return states;
 }
 
-// Tokens with a document start now and then.
-inline std::vector<std::uint16_t> random_text(Random& random, std::size_t count, std::int64_t vocab) {
+std::vector<std::uint16_t> random_text(Random& random, std::size_t count, std::int64_t vocab) {
   std::vector<std::uint16_t> text(count);
   for (auto& token : text)
     token = static_cast<std::uint16_t>(random.chance(10) ? 0 : random.in(0, vocab - 1));
