@@ -124,14 +124,14 @@ Outcome run(const std::string& backend_name, int threads, const Case& c) {
   auto states = backend.new_states(c.members);
   EXPECT_TRUE(states.ok());
   outcome.states = testing::random_states(random, c.program, c.members);
-  states.value()->write(outcome.states);
+  EXPECT_TRUE(states.value()->write(outcome.states).ok());
   for (int round = 0; round < 2; ++round) {
     evaluate(backend, c, random, true, *states.value(), outcome);
     update(backend, c, random, outcome);
     evaluate(backend, c, random, false, *states.value(), outcome);
   }
   for (int round = 0; round < 3; ++round) update(backend, c, random, outcome);
-  states.value()->read(outcome.states);
+  EXPECT_TRUE(states.value()->read(outcome.states).ok());
   EXPECT_TRUE(backend.read_weights(outcome.weights, &outcome.rule_state).ok());
   EXPECT_EQ(outcome.moved_and_digests.back(), digest(c.program, outcome.weights));
   return outcome;
