@@ -11,12 +11,17 @@
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/isa_list.h"
 #include "backend/reference/reference.h"
+#include "backend/vulkan/vulkan.h"
 
 namespace clutch {
 namespace {
 
 Result<std::unique_ptr<Backend>> make_reference(const std::string&, const Threads&) {
   return make_reference_backend();
+}
+
+Result<std::unique_ptr<Backend>> make_vulkan(const std::string& number, const Threads&) {
+  return make_vulkan_backend(number);
 }
 
 // One line per backend: family, member, why it cannot run here, what it is, how to make it.
@@ -35,6 +40,13 @@ std::vector<Row> rows() {
     list.push_back({"cpu", isa.name, missing.empty() ? "" : "the processor lacks " + missing, isa.summary,
                     make_cpu_backend});
   }
+  // The first of the devices is the one that `vulkan` alone means: drivers list the best one first.
+  const VulkanDevices& found = vulkan_devices();
+  for (std::size_t i = found.devices.size(); i-- > 0;) {
+    list.push_back(
+        {"vulkan", std::to_string(i), found.devices[i].unavailable, found.devices[i].summary, make_vulkan});
+  }
+  if (found.devices.empty()) list.push_back({"vulkan", "", found.none, "GPUs of any vendor", make_vulkan});
   return list;
 }
 
