@@ -306,8 +306,8 @@ Status DeviceBackend::run(const EvaluateRequest& request, DeviceStates* states, 
     }
     states = &*fresh_;
   }
-  std::vector<std::uint32_t> words(request.stream_of.begin(), request.stream_of.end());
-  words.resize(words.size() + (request.text.size() + 1) / 2);
+  std::vector<std::uint32_t> words(members + (request.text.size() + 1) / 2);
+  std::copy(request.stream_of.begin(), request.stream_of.end(), words.begin());
   std::memcpy(words.data() + members, request.text.data(), request.text.size() * 2);
   if (4 * words.size() > gpu_->limits().buffer_bytes) {
     return fail(name(),
@@ -400,7 +400,7 @@ Result<UpdateResult> DeviceBackend::update(const UpdateRequest& request) {
     Buffer* const buffers[] = {tensors_.get(), weights_.get(), sums_.get()};
     const std::uint64_t terms = std::uint64_t{plan_.tensors[t].rows} * plan_.tensors[t].cols / 8 + 1;
     CLUTCH_RETURN_IF_ERROR(gpu_->dispatch(Kernel::digest, buffers, push_of(DigestPush{t}),
-                                          std::min(groups(terms, kLanes), kMostDigestGroups), 1));
+                                          std::min(groups(terms, kMostLanes), kMostDigestGroups), 1));
   }
   std::array<std::uint32_t, kSumWords> sums{};
   CLUTCH_RETURN_IF_ERROR(gpu_->download(*sums_, 0, std::as_writable_bytes(std::span(sums))));
@@ -443,7 +443,7 @@ Status DeviceBackend::vote(const UpdateRequest& request, std::uint32_t first_pai
                                     ? groups(tensor.rows, 4)
                                     : std::uint64_t{groups(tensor.rows, 4)} * groups(tensor.cols, 4);
     CLUTCH_RETURN_IF_ERROR(gpu_->dispatch(Kernel::vote, buffers, push_of(push),
-                                          std::min(groups(items, kLanes), kMostGroups), 1));
+                                          std::min(groups(items, kMostLanes), kMostGroups), 1));
   }
   return {};
 }

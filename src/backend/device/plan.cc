@@ -28,7 +28,7 @@ std::uint64_t scratch_words(const Program& program) {
     if (i.op == Op::attend) widest = std::max(widest, program.slots[i.dst].width);
   }
   return static_cast<std::uint64_t>(widest) / (4 * kHeadWords) *
-         (static_cast<std::uint64_t>(program.window) + kShare);
+         (static_cast<std::uint64_t>(program.window) + kMostShare);
 }
 
 Sizes sizes_of(const Program& program, const NoiseShape& noise) {

@@ -28,7 +28,7 @@ static_assert(is(kRuleThreshold, exact::Rule::threshold) && is(kRuleMomentum, ex
                   kRules == std::size(exact::kRules) && exact::kMaxRuleStates == 3,
               "shaders know every rule, by its number");
 
-static_assert(kHeadWords * 4 == exact::kHeadWidth);
+static_assert(kHeadWords * 4 == exact::kHeadWidth && kMostShare * kTile == kMostLanes);
 static_assert(kLog2At == kExp2At + 256 && kSoftmaxAt == kLog2At + std::size(exact::kLog2Table) &&
               kGeluAt == kSoftmaxAt + 256 && kTurnsAt == kGeluAt + std::size(exact::kGeluTable) &&
               kTableWords == kTurnsAt + 2 * exact::kMaxWindow * exact::kTurnPairs);

@@ -8,6 +8,8 @@
 
 namespace clutch::vulkan {
 
-Result<std::shared_ptr<device::Gpu>> make_gpu(const std::shared_ptr<Device>& device);
+// lanes: invocations of a workgroup, a multiple of device::kTile up to kMostLanes; 0 for what suits the
+// device.
+Result<std::shared_ptr<device::Gpu>> make_gpu(const std::shared_ptr<Device>& device, std::uint32_t lanes);
 
 }  // namespace clutch::vulkan

@@ -19,6 +19,6 @@ const VulkanDevices& vulkan_devices() {
 }
 
 Result<std::unique_ptr<Backend>> make_vulkan_backend(const std::string&) { return off(); }
-Result<std::shared_ptr<device::Gpu>> make_vulkan_gpu(const std::string&) { return off(); }
+Result<std::shared_ptr<device::Gpu>> make_vulkan_gpu(const std::string&, std::uint32_t) { return off(); }
 
 }  // namespace clutch

@@ -45,7 +45,7 @@ const VulkanDevices& vulkan_devices() {
   return devices;
 }
 
-Result<std::shared_ptr<device::Gpu>> make_vulkan_gpu(const std::string& number) {
+Result<std::shared_ptr<device::Gpu>> make_vulkan_gpu(const std::string& number, std::uint32_t lanes) {
   std::size_t index = 0;
   std::from_chars(number.data(), number.data() + number.size(), index);
   auto instance = vulkan::Instance::create();
@@ -55,7 +55,7 @@ Result<std::shared_ptr<device::Gpu>> make_vulkan_gpu(const std::string& number) 
   }
   auto device = vulkan::open_device(instance.value(), index);
   if (!device.ok()) return device.status();
-  return vulkan::make_gpu(device.value());
+  return vulkan::make_gpu(device.value(), lanes);
 }
 
 Result<std::unique_ptr<Backend>> make_vulkan_backend(const std::string& number) {

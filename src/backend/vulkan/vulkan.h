@@ -26,7 +26,7 @@ const VulkanDevices& vulkan_devices();
 // `number` of the list, as text: that one must be available.
 Result<std::unique_ptr<Backend>> make_vulkan_backend(const std::string& number);
 
-// The same device as the engine sees it, for tests that count.
-Result<std::shared_ptr<device::Gpu>> make_vulkan_gpu(const std::string& number);
+// The same device as the engine sees it, for tests; lanes as gpu.h has them.
+Result<std::shared_ptr<device::Gpu>> make_vulkan_gpu(const std::string& number, std::uint32_t lanes = 0);
 
 }  // namespace clutch

@@ -1,7 +1,7 @@
-// attend: a member's caches lie in its states; scores, then weights, in its scratch: per head [window] words, and kShare
-// more for the largest score that each invocation saw.
+// attend: a member's caches lie in its states; scores, then weights, in its scratch: per head [window] words, and
+// kMostShare more for the largest score that each invocation saw.
 
-uint head_scratch(uint head) { return scratch_at(head * (push.window + kShare)); }
+uint head_scratch(uint head) { return scratch_at(head * (push.window + kMostShare)); }
 
 // s[p] of every head, p = 0 .. position.
 void score(DeviceInstruction i, uint heads, uint position) {

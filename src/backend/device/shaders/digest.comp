@@ -4,14 +4,14 @@
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_shader_explicit_arithmetic_types_int64 : require
 #include "shared.h"
+#include "lanes.glsl"
 
-layout(local_size_x = 128) in;
 layout(push_constant) uniform Push { DigestPush push; };
 layout(std430, binding = 1) readonly buffer Tensors { DeviceTensor tensors[]; };
 layout(std430, binding = 2) readonly buffer Weights { uint weights[]; };
 layout(std430, binding = 3) buffer Sums { uint sums[]; };
 
-shared uint64_t terms[kLanes];
+shared uint64_t terms[kMostLanes];
 
 uint64_t mix64(uint64_t z) {
   z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9ul;

@@ -10,7 +10,9 @@ shared uvec4 tile_slots[kSharedSlotWords / 4u];
 
 shared int partials[kTile * kMostComponents];
 shared int projections[kTile * kMostComponents];
-shared uint64_t sums[kLanes];
+shared uint64_t sums[kMostLanes];
+
+const uint kShare = kLanes / kTile;  // invocations that work for one member
 
 uint mine() { return gl_LocalInvocationIndex / kShare; }
 uint part() { return gl_LocalInvocationIndex % kShare; }

@@ -2,9 +2,9 @@
 // Written in what C++ and GLSL have in common; engine.cc includes it in a namespace where uint is 32 bits
 // wide. Places and sizes are in words of 32 bits: four elements of a row, the first in the low byte.
 
-const uint kLanes = 128;                // invocations of a workgroup
 const uint kTile = 8;                   // members of a workgroup of `evaluate`
-const uint kShare = 16;                 // invocations that work for one member
+const uint kMostLanes = 128;            // invocations of a workgroup: each device has its own number, see lanes.glsl
+const uint kMostShare = 16;             // of them, those that work for one member: kMostLanes / kTile
 const uint kPairsPerGroup = 8;          // of a workgroup of `noise`
 const uint kSharedSlotWords = 5120;     // slots of a tile that fit the workgroup's shared memory: 20 KiB
 const uint kSharedBytes = 26u << 10;    // that the kernel with slots there takes at most; any other, 6 KiB

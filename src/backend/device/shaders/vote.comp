@@ -4,9 +4,9 @@
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_shader_explicit_arithmetic_types_int64 : require
 #include "shared.h"
+#include "lanes.glsl"
 #include "exact.glsl"
 
-layout(local_size_x = 128) in;
 layout(push_constant) uniform Push { VotePush push; };
 layout(std430, binding = 1) readonly buffer Tensors { DeviceTensor tensors[]; };
 layout(std430, binding = 2) readonly buffer Noise { uint noise[]; };
