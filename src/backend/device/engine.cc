@@ -15,7 +15,7 @@ namespace clutch::device {
 namespace {
 
 constexpr std::uint64_t kTakenBytes = 32ull << 20;  // of logits or traces, brought over at a time
-constexpr std::uint32_t kMostGroups = 16384;        // of kernels that stride over their items
+constexpr std::uint32_t kMostGroups = 65535;
 // Of a tensor's digest: with the 2^16 tensors that a key can name, 2^24 workgroups in all.
 constexpr std::uint32_t kMostDigestGroups = 256;
 
@@ -29,8 +29,13 @@ std::span<const std::byte> push_of(const T& push) {
   return std::as_bytes(std::span<const T, 1>(&push, 1));
 }
 
-std::uint32_t groups(std::uint64_t items, std::uint32_t each) {
+std::uint32_t rounded_up(std::uint64_t items, std::uint32_t each) {
   return static_cast<std::uint32_t>((items + each - 1) / each);
+}
+
+// Of a kernel that strides over its items: no more than every device takes.
+std::uint32_t groups(std::uint64_t items, std::uint32_t lanes) {
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>((items + lanes - 1) / lanes, kMostGroups));
 }
 
 // Members' states, a buffer per batch.
@@ -47,7 +52,8 @@ class DeviceStates : public States {
   // Fails where the device's memory is short.
   Status make() {
     for (std::uint32_t first = 0; first < members_; first += batch_) {
-      const std::uint64_t room = groups(std::min(batch_, members_ - first), kTile) * kTile * member_bytes_;
+      const std::uint64_t room =
+          rounded_up(std::min(batch_, members_ - first), kTile) * kTile * member_bytes_;
       auto made = gpu_->make_buffer(std::max<std::uint64_t>(room, 16));
       if (!made.ok()) return made.status();
       parts.push_back(std::move(made).value());
@@ -172,7 +178,7 @@ class DeviceBackend : public Backend {
         for (std::uint32_t m = 0; m < members; ++m) {
           for (std::uint32_t t = 0; t < tokens; ++t) {
             std::copy_n(
-                from + (std::size_t{m} * tokens + t) * 4 * taking.token_words, vocab,
+                from + (std::size_t{m} * taking.chunk + t) * 4 * taking.token_words, vocab,
                 result.logits.begin() + (std::size_t{first + m} * request.length + token + t) * vocab);
           }
         }
@@ -230,7 +236,7 @@ class DeviceBackend : public Backend {
  private:
   using Held = std::unique_ptr<Buffer>;
 
-  std::uint32_t whole(std::uint32_t members) const { return groups(members, kTile) * kTile; }
+  std::uint32_t whole(std::uint32_t members) const { return rounded_up(members, kTile) * kTile; }
 
   // A buffer of at least `bytes`; made anew where there is none so large.
   Status have(Held& buffer, std::uint64_t bytes) const {
@@ -265,8 +271,12 @@ class DeviceBackend : public Backend {
   Status make_noise(const NoiseSource& source, std::uint32_t first_pair, std::uint32_t pairs);
   Status run(const EvaluateRequest& request, DeviceStates* states, const Taking& taking,
              std::span<std::int64_t> losses);
-  Status evaluate_batch(const EvaluateRequest& request, Buffer& states, EvaluatePush push,
-                        const Taking& taking);
+  Status evaluate_stretch(const EvaluateRequest& request, Buffer& states, EvaluatePush push,
+                          const Taking& taking);
+  Status take(const Taking& taking, std::uint32_t first, std::uint32_t members, std::uint32_t token,
+              std::uint32_t tokens);
+  std::uint32_t pairs_at_once(const DeviceTensor& tensor) const;
+  VotePush vote_push(const exact::RuleStep& step) const;
   Status vote(const UpdateRequest& request, std::uint32_t first_pair, std::uint32_t pairs);
 
   const std::shared_ptr<Gpu> gpu_;
@@ -287,11 +297,15 @@ Status DeviceBackend::make_noise(const NoiseSource& source, std::uint32_t first_
                        .epoch = source.epoch,
                        .first_pair = source.first_pair + first_pair,
                        .pairs = pairs,
-                       .tensors = static_cast<std::uint32_t>(plan_.tensors.size()),
                        .noise_words = plan_.noise_words};
+  std::uint64_t blocks = 0;  // of the largest tensor
+  for (const DeviceTensor& t : plan_.tensors) {
+    blocks = std::max(blocks, std::uint64_t{t.stride_a + t.stride_b} / 2 * t.components);
+  }
   Buffer* const buffers[] = {tensors_.get(), noise_buffer_.get()};
-  return gpu_->dispatch(Kernel::noise, buffers, push_of(push), std::min(push.tensors, kMostGroups),
-                        groups(pairs, kPairsPerGroup));
+  return gpu_->dispatch(Kernel::noise, plan_.lanes, buffers, push_of(push),
+                        groups(blocks * pairs, plan_.lanes),
+                        static_cast<std::uint32_t>(plan_.tensors.size()));
 }
 
 // Evaluates stretch by stretch of tokens, batch by batch of members; every stretch is one submission.
@@ -320,9 +334,12 @@ Status DeviceBackend::run(const EvaluateRequest& request, DeviceStates* states, 
   CLUTCH_RETURN_IF_ERROR(have(noise_buffer_, request.noise ? batch / 2 * 4ull * plan_.noise_words : 16));
   CLUTCH_RETURN_IF_ERROR(have(slots_, plan_.shared_slots ? 16 : batch * 4ull * plan_.slot_words));
   CLUTCH_RETURN_IF_ERROR(have(scratch_, batch * 4ull * plan_.scratch_words));
+  const std::uint64_t rows = taking.what == kTakeLogits ? batch : 1;
+  CLUTCH_RETURN_IF_ERROR(have(taken_, rows * taking.chunk * 4ull * taking.token_words));
   CLUTCH_RETURN_IF_ERROR(gpu_->zero(*losses_));
 
   for (std::uint32_t token = 0; token < request.length; token += taking.chunk) {
+    const std::uint32_t tokens = std::min(taking.chunk, request.length - token);
     for (std::uint32_t first = 0; first < members; first += plan_.batch) {
       const std::uint32_t count = std::min(plan_.batch, members - first);
       // Noise that fits in one batch stays from stretch to stretch.
@@ -332,10 +349,16 @@ Status DeviceBackend::run(const EvaluateRequest& request, DeviceStates* states, 
       EvaluatePush push{};
       push.first_member = first;
       push.members = count;
-      push.first_token = token;
-      push.tokens = std::min(taking.chunk, request.length - token);
-      push.fresh = fresh && token == 0;
-      CLUTCH_RETURN_IF_ERROR(evaluate_batch(request, *states->parts[first / plan_.batch], push, taking));
+      for (const Stretch& stretch : cut(plan_.cost, token, tokens, gpu_->limits().iterations)) {
+        push.first_token = stretch.first_token;
+        push.tokens = stretch.tokens;
+        push.begin = stretch.begin;
+        push.end = stretch.end;
+        push.fresh = fresh && stretch.first_token == 0;
+        push.taken_token = stretch.first_token - token;
+        CLUTCH_RETURN_IF_ERROR(evaluate_stretch(request, *states->parts[first / plan_.batch], push, taking));
+      }
+      CLUTCH_RETURN_IF_ERROR(take(taking, first, count, token, tokens));
     }
     if (token + taking.chunk < request.length) CLUTCH_RETURN_IF_ERROR(gpu_->submit());
   }
@@ -343,9 +366,9 @@ Status DeviceBackend::run(const EvaluateRequest& request, DeviceStates* states, 
   return gpu_->submit();
 }
 
-// `push` says which members and tokens.
-Status DeviceBackend::evaluate_batch(const EvaluateRequest& request, Buffer& states, EvaluatePush push,
-                                     const Taking& taking) {
+// `push` says which members, tokens and instructions.
+Status DeviceBackend::evaluate_stretch(const EvaluateRequest& request, Buffer& states, EvaluatePush push,
+                                       const Taking& taking) {
   push.instructions = static_cast<std::uint32_t>(plan_.instructions.size());
   push.states = static_cast<std::uint32_t>(plan_.states.size());
   push.slot_words = plan_.slot_words;
@@ -362,22 +385,24 @@ Status DeviceBackend::evaluate_batch(const EvaluateRequest& request, Buffer& sta
   push.text_at = request.members();
   push.take = taking.what;
   push.taken_words = taking.token_words;
+  push.taken_tokens = taking.chunk;
   push.traced = taking.traced;
-  const std::uint64_t rows = taking.what == kTakeLogits ? push.members : 1;
-  const std::uint64_t taken_bytes =
-      taking.what == kTakeNothing ? 0 : rows * push.tokens * taking.token_words * 4;
-  CLUTCH_RETURN_IF_ERROR(have(taken_, taken_bytes));
   Buffer* const buffers[] = {instructions_.get(), tensors_.get(), state_list_.get(),   tables_.get(),
                              weights_.get(),      weights_.get(), noise_buffer_.get(), slots_.get(),
                              scratch_.get(),      &states,        request_.get(),      losses_.get(),
                              taken_.get()};
-  CLUTCH_RETURN_IF_ERROR(gpu_->dispatch(plan_.shared_slots ? Kernel::evaluate_shared : Kernel::evaluate,
-                                        buffers, push_of(push), groups(push.members, kTile), 1));
+  return gpu_->dispatch(plan_.shared_slots ? Kernel::evaluate_shared : Kernel::evaluate, plan_.lanes, buffers,
+                        push_of(push), rounded_up(push.members, kTile), 1);
+}
+
+// Brings over what the stretches of some tokens have left in the buffer.
+Status DeviceBackend::take(const Taking& taking, std::uint32_t first, std::uint32_t members,
+                           std::uint32_t token, std::uint32_t tokens) {
   if (taking.what == kTakeNothing) return {};
-  std::vector<std::int8_t> taken(taken_bytes);
+  std::vector<std::int8_t> taken(taken_->bytes());
   CLUTCH_RETURN_IF_ERROR(gpu_->download(*taken_, 0, std::as_writable_bytes(std::span(taken))));
   CLUTCH_RETURN_IF_ERROR(gpu_->submit());
-  taking.sink(push.first_member, push.members, push.first_token, push.tokens, taken.data());
+  taking.sink(first, members, token, tokens, taken.data());
   return {};
 }
 
@@ -389,7 +414,9 @@ Result<UpdateResult> DeviceBackend::update(const UpdateRequest& request) {
   fitness.resize((fitness.size() + 3) / 4 * 4);
   CLUTCH_RETURN_IF_ERROR(put(fitness_, bytes_of(fitness)));
   CLUTCH_RETURN_IF_ERROR(have(noise_buffer_, std::min(pairs, batch) * 4ull * plan_.noise_words));
-  if (pairs > batch) CLUTCH_RETURN_IF_ERROR(have(votes_, 4 * plan_.layout.weight_bytes));
+  bool at_once = pairs <= batch;
+  for (const DeviceTensor& t : plan_.tensors) at_once = at_once && pairs <= pairs_at_once(t);
+  if (!at_once) CLUTCH_RETURN_IF_ERROR(have(votes_, 4 * plan_.layout.weight_bytes));
   CLUTCH_RETURN_IF_ERROR(gpu_->zero(*sums_));
   for (std::uint32_t first = 0; first < pairs; first += batch) {
     const std::uint32_t count = std::min(batch, pairs - first);
@@ -399,8 +426,8 @@ Result<UpdateResult> DeviceBackend::update(const UpdateRequest& request) {
   for (std::uint32_t t = 0; t < plan_.tensors.size(); ++t) {
     Buffer* const buffers[] = {tensors_.get(), weights_.get(), sums_.get()};
     const std::uint64_t terms = std::uint64_t{plan_.tensors[t].rows} * plan_.tensors[t].cols / 8 + 1;
-    CLUTCH_RETURN_IF_ERROR(gpu_->dispatch(Kernel::digest, buffers, push_of(DigestPush{t}),
-                                          std::min(groups(terms, kMostLanes), kMostDigestGroups), 1));
+    CLUTCH_RETURN_IF_ERROR(gpu_->dispatch(Kernel::digest, plan_.lanes, buffers, push_of(DigestPush{t}),
+                                          std::min(groups(terms, plan_.lanes), kMostDigestGroups), 1));
   }
   std::array<std::uint32_t, kSumWords> sums{};
   CLUTCH_RETURN_IF_ERROR(gpu_->download(*sums_, 0, std::as_writable_bytes(std::span(sums))));
@@ -412,38 +439,55 @@ Result<UpdateResult> DeviceBackend::update(const UpdateRequest& request) {
   return result;
 }
 
-// Adds the votes of pairs first_pair .. whose noise is in the buffer; the last of them bring the rule.
+// The constants of the rule.
+VotePush DeviceBackend::vote_push(const exact::RuleStep& step) const {
+  constexpr std::int64_t kMostVotes = 0x7FFFFFFF;  // votes are below 2^31: no larger threshold lets one pass
+  VotePush push{};
+  push.noise_words = plan_.noise_words;
+  push.rule = static_cast<std::uint32_t>(rule_);
+  push.rule_states = static_cast<std::uint32_t>(exact::entry(rule_).state_count());
+  push.threshold = static_cast<std::int32_t>(std::min(step.threshold, kMostVotes));
+  push.limit = step.scale.limit;
+  push.shift = step.scale.shift;
+  push.multiplier = step.scale.multiplier;
+  push.bits = step.scale.bits;
+  push.forget = step.forget_q14;
+  push.forget_square = step.forget_square_q14;
+  push.rate = step.rate_q12;
+  push.decay = step.decay_q24;
+  return push;
+}
+
+// What an invocation of `vote` goes through one after the other: four rows of a word of columns, or a
+// vector's word.
+std::uint64_t items_of(const DeviceTensor& t) {
+  const std::uint64_t quads = rounded_up(t.rows, 4);
+  return t.is_vector != 0 ? quads : quads * rounded_up(t.cols, 4);
+}
+
+std::uint32_t DeviceBackend::pairs_at_once(const DeviceTensor& t) const {
+  const std::uint64_t lanes = std::uint64_t{groups(items_of(t), plan_.lanes)} * plan_.lanes;
+  return pairs_of_vote(t, (items_of(t) + lanes - 1) / lanes, gpu_->limits().iterations);
+}
+
+// Adds the votes of pairs first_pair .. whose noise is in the buffer; the last of all bring the rule.
 Status DeviceBackend::vote(const UpdateRequest& request, std::uint32_t first_pair, std::uint32_t pairs) {
   for (std::uint32_t t = 0; t < plan_.tensors.size(); ++t) {
     const DeviceTensor& tensor = plan_.tensors[t];
-    const exact::RuleStep& step = tensor.is_vector != 0 ? request.vector : request.matrix;
-    // Votes are below 2^31 in magnitude: no threshold above it passes any.
-    constexpr std::int64_t kMost = 0x7FFFFFFF;
-    const VotePush push{.tensor = t,
-                        .first_pair = first_pair,
-                        .pairs = pairs,
-                        .noise_words = plan_.noise_words,
-                        .begins = first_pair == 0,
-                        .ends = first_pair + pairs == request.fitness.size(),
-                        .rule = static_cast<std::uint32_t>(rule_),
-                        .rule_states = static_cast<std::uint32_t>(exact::entry(rule_).state_count()),
-                        .threshold = static_cast<std::int32_t>(std::min(step.threshold, kMost)),
-                        .limit = step.scale.limit,
-                        .shift = step.scale.shift,
-                        .multiplier = step.scale.multiplier,
-                        .bits = step.scale.bits,
-                        .forget = step.forget_q14,
-                        .forget_square = step.forget_square_q14,
-                        .rate = step.rate_q12,
-                        .decay = step.decay_q24};
+    VotePush push = vote_push(tensor.is_vector != 0 ? request.vector : request.matrix);
+    push.tensor = t;
     Buffer* const buffers[] = {tensors_.get(),       noise_buffer_.get(),  fitness_.get(),
                                weights_.get(),       votes_.get(),         rule_state_[0].get(),
                                rule_state_[1].get(), rule_state_[2].get(), sums_.get()};
-    const std::uint64_t items = tensor.is_vector != 0
-                                    ? groups(tensor.rows, 4)
-                                    : std::uint64_t{groups(tensor.rows, 4)} * groups(tensor.cols, 4);
-    CLUTCH_RETURN_IF_ERROR(gpu_->dispatch(Kernel::vote, buffers, push_of(push),
-                                          std::min(groups(items, kMostLanes), kMostGroups), 1));
+    for (std::uint32_t done = 0; done < pairs; done += push.pairs) {
+      push.noise_pair = done;
+      push.first_pair = first_pair + done;
+      push.pairs = std::min(pairs - done, pairs_at_once(tensor));
+      push.begins = push.first_pair == 0;
+      push.ends = push.first_pair + push.pairs == request.fitness.size();
+      CLUTCH_RETURN_IF_ERROR(gpu_->dispatch(Kernel::vote, plan_.lanes, buffers, push_of(push),
+                                            groups(items_of(tensor), plan_.lanes), 1));
+    }
   }
   return {};
 }

@@ -27,6 +27,9 @@ constexpr int kKernels = 5;
 struct Limits {
   std::uint64_t buffer_bytes = 0;  // the largest buffer a kernel can see
   std::uint32_t shared_bytes = 0;  // of a workgroup
+  std::uint32_t lanes = 0;  // invocations of a workgroup that suit it, a multiple of kTile up to kMostLanes
+  // Iterations of loops that an invocation is known to get through, nested ones counted each; 0: any number.
+  std::uint32_t iterations = 0;
 };
 
 // What has crossed between host and device, for tests.
@@ -60,8 +63,10 @@ class Gpu {
   virtual Status zero(Buffer& buffer) = 0;
   virtual Status copy(const Buffer& from, std::uint64_t offset, Buffer& to, std::uint64_t to_offset,
                       std::uint64_t bytes) = 0;
-  virtual Status dispatch(Kernel kernel, std::span<Buffer* const> buffers, std::span<const std::byte> push,
-                          std::uint32_t groups_x, std::uint32_t groups_y) = 0;
+  // lanes: Limits::lanes, or kMostLanes.
+  virtual Status dispatch(Kernel kernel, std::uint32_t lanes, std::span<Buffer* const> buffers,
+                          std::span<const std::byte> push, std::uint32_t groups_x,
+                          std::uint32_t groups_y) = 0;
   // `to` is filled by submit().
   virtual Status download(const Buffer& from, std::uint64_t offset, std::span<std::byte> to) = 0;
 

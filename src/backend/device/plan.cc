@@ -9,6 +9,7 @@
 namespace clutch::device {
 namespace {
 
+constexpr std::size_t kMostTensors = 65535;          // workgroups in a dimension
 constexpr std::uint32_t kRowAlignment = 16;          // kernels read rows by four words
 constexpr std::uint64_t kBatchBytes = 128ull << 20;  // of noise or slots: enough members to fill any device
 
@@ -136,6 +137,10 @@ Status check_fit(const std::string& device, const Program& program, const NoiseS
                             bytes, limits.buffer_bytes),
                 "use a smaller model, or --backend cpu");
   };
+  if (program.tensors.size() > kMostTensors) {
+    return fail(device, fmt::format("{} tensors are over its {}", program.tensors.size(), kMostTensors),
+                "use fewer layers, or --backend cpu");
+  }
   if (4 * sizes.weights > limits.buffer_bytes) return refuse("votes", 4 * sizes.weights);
   const struct {
     const char* what;
@@ -147,6 +152,13 @@ Status check_fit(const std::string& device, const Program& program, const NoiseS
                {"logits of a tile", kTile * sizes.vocab}};
   for (const auto& part : parts) {
     if (part.bytes > limits.buffer_bytes) return refuse(part.what, part.bytes);
+  }
+  const std::uint64_t iterations = make_plan(program, noise, limits).cost.largest_part();
+  if (limits.iterations > 0 && iterations > limits.iterations) {
+    return fail(device,
+                fmt::format("an instruction of this model could take {} iterations, over the device's {}",
+                            iterations, limits.iterations),
+                "use a smaller model, or --backend cpu");
   }
   return {};
 }
@@ -160,7 +172,15 @@ Plan make_plan(const Program& program, const NoiseShape& noise, const Limits& li
   plan.slot_words = words(plan.layout.slot_bytes);
   plan.noise_words = words(plan.layout.noise_bytes);
   plan.scratch_words = static_cast<std::uint32_t>(scratch_words(program));
-  plan.shared_slots = kTile * plan.slot_words <= kSharedSlotWords && limits.shared_bytes >= kSharedBytes;
+  plan.lanes = limits.lanes;
+  plan.cost = cost_of(plan, plan.lanes);
+  if (limits.iterations > 0 && plan.cost.largest_part() > limits.iterations) {
+    plan.lanes = kMostLanes;
+    plan.cost = cost_of(plan, plan.lanes);
+  }
+  const bool whole_tokens = limits.iterations == 0 || plan.cost.whole_token() <= limits.iterations;
+  plan.shared_slots =
+      whole_tokens && kTile * plan.slot_words <= kSharedSlotWords && limits.shared_bytes >= kSharedBytes;
   plan.batch = members_of_batch(sizes_of(program, noise), limits);
   check(plan.batch >= kTile, "a tile of members fits the device");
   return plan;

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "backend/device/cost.h"
 #include "backend/device/gpu.h"
 #include "backend/device/layout.h"
 #include "backend/device/tables.h"
@@ -23,6 +24,8 @@ struct Plan {
   std::uint32_t count_at = 0;                                        // words of a member's states
   std::uint32_t trace_words = 0;                                     // of a token
   bool shared_slots = false;                                         // a tile's slots fit shared memory
+  std::uint32_t lanes = 0;                                           // invocations of a workgroup
+  Cost cost;                                                         // with as many
   std::uint32_t batch = 0;  // members that are evaluated at a time: whole tiles
 
   // Pieces of a member's states: `bytes` at `host` of Program's order, at `device` here.

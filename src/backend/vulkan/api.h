@@ -11,27 +11,29 @@
 
 namespace clutch::vulkan {
 
-#define CLUTCH_VULKAN_INSTANCE(X)                                                                         \
-  X(vkDestroyInstance)                                                                                    \
-  X(vkEnumeratePhysicalDevices)                                                                           \
-  X(vkGetPhysicalDeviceProperties) X(vkGetPhysicalDeviceFeatures2) X(vkGetPhysicalDeviceMemoryProperties) \
+#define CLUTCH_VULKAN_INSTANCE(X)                                                                          \
+  X(vkDestroyInstance)                                                                                     \
+  X(vkEnumeratePhysicalDevices)                                                                            \
+  X(vkGetPhysicalDeviceProperties)                                                                         \
+  X(vkGetPhysicalDeviceProperties2) X(vkGetPhysicalDeviceFeatures2) X(vkGetPhysicalDeviceMemoryProperties) \
       X(vkGetPhysicalDeviceQueueFamilyProperties) X(vkCreateDevice) X(vkGetDeviceProcAddr)
 
-#define CLUTCH_VULKAN_DEVICE(X)                                                                             \
-  X(vkDestroyDevice)                                                                                        \
-  X(vkGetDeviceQueue)                                                                                       \
-  X(vkCreateBuffer) X(vkDestroyBuffer) X(vkGetBufferMemoryRequirements) X(vkAllocateMemory) X(vkFreeMemory) \
-      X(vkBindBufferMemory) X(vkMapMemory) X(vkCreateCommandPool) X(vkDestroyCommandPool)                   \
-          X(vkAllocateCommandBuffers) X(vkBeginCommandBuffer) X(vkEndCommandBuffer) X(vkResetCommandPool)   \
-              X(vkCmdBindPipeline) X(vkCmdBindDescriptorSets) X(vkCmdPushConstants) X(vkCmdDispatch)        \
-                  X(vkCmdCopyBuffer) X(vkCmdFillBuffer) X(vkCmdPipelineBarrier) X(vkQueueSubmit)            \
-                      X(vkCreateFence) X(vkDestroyFence) X(vkWaitForFences) X(vkResetFences)                \
-                          X(vkCreateShaderModule) X(vkDestroyShaderModule) X(vkCreateDescriptorSetLayout)   \
-                              X(vkDestroyDescriptorSetLayout) X(vkCreatePipelineLayout)                     \
-                                  X(vkDestroyPipelineLayout) X(vkCreateComputePipelines)                    \
-                                      X(vkDestroyPipeline) X(vkCreateDescriptorPool)                        \
-                                          X(vkDestroyDescriptorPool) X(vkResetDescriptorPool)               \
-                                              X(vkAllocateDescriptorSets) X(vkUpdateDescriptorSets)         \
+#define CLUTCH_VULKAN_DEVICE(X)                                                                           \
+  X(vkDestroyDevice)                                                                                      \
+  X(vkGetDeviceQueue)                                                                                     \
+  X(vkCreateBuffer)                                                                                       \
+  X(vkDestroyBuffer) X(vkGetBufferMemoryRequirements) X(vkAllocateMemory) X(vkFreeMemory)                 \
+      X(vkBindBufferMemory) X(vkMapMemory) X(vkCreateCommandPool) X(vkDestroyCommandPool)                 \
+          X(vkAllocateCommandBuffers) X(vkBeginCommandBuffer) X(vkEndCommandBuffer) X(vkResetCommandPool) \
+              X(vkCmdBindPipeline) X(vkCmdBindDescriptorSets) X(vkCmdPushConstants) X(vkCmdDispatch)      \
+                  X(vkCmdCopyBuffer) X(vkCmdFillBuffer) X(vkCmdPipelineBarrier) X(vkQueueSubmit)          \
+                      X(vkCreateFence) X(vkDestroyFence) X(vkWaitForFences) X(vkResetFences)              \
+                          X(vkCreateShaderModule) X(vkDestroyShaderModule) X(vkCreateDescriptorSetLayout) \
+                              X(vkDestroyDescriptorSetLayout) X(vkCreatePipelineLayout)                   \
+                                  X(vkDestroyPipelineLayout) X(vkCreateComputePipelines)                  \
+                                      X(vkDestroyPipeline) X(vkCreateDescriptorPool)                      \
+                                          X(vkDestroyDescriptorPool) X(vkResetDescriptorPool)             \
+                                              X(vkAllocateDescriptorSets) X(vkUpdateDescriptorSets)       \
                                                   X(vkDeviceWaitIdle)
 
 #define CLUTCH_VULKAN_MEMBER(name) PFN_##name name = nullptr;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -78,7 +79,8 @@ class VulkanGpu : public device::Gpu {
 
   device::Limits limits() const override {
     const VkPhysicalDeviceLimits& limits = device_->physical->properties.limits;
-    return {limits.maxStorageBufferRange, limits.maxComputeSharedMemorySize};
+    return {limits.maxStorageBufferRange, limits.maxComputeSharedMemorySize, lanes_,
+            device_->physical->iterations};
   }
 
   Result<std::unique_ptr<device::Buffer>> make_buffer(std::uint64_t bytes) override {
@@ -111,7 +113,7 @@ class VulkanGpu : public device::Gpu {
     return {};
   }
 
-  Status dispatch(device::Kernel kernel, std::span<device::Buffer* const> buffers,
+  Status dispatch(device::Kernel kernel, std::uint32_t lanes, std::span<device::Buffer* const> buffers,
                   std::span<const std::byte> push, std::uint32_t groups_x, std::uint32_t groups_y) override;
 
   Status download(const device::Buffer& from, std::uint64_t offset, std::span<std::byte> to) override {
@@ -133,7 +135,7 @@ class VulkanGpu : public device::Gpu {
   Status status(VkResult result, const char* what) const { return to_status(result, device_->name, what); }
 
   Status begin();
-  Status make_pipeline(device::Kernel kernel, std::uint32_t bindings);
+  Status make_pipeline(device::Kernel kernel, std::uint32_t lanes, std::uint32_t bindings, Pipeline& p);
   Result<VkDescriptorSet> make_set(const Pipeline& pipeline, std::span<device::Buffer* const> buffers);
 
   void record_copy(VkBuffer from, std::uint64_t offset, VkBuffer to, std::uint64_t to_offset,
@@ -161,7 +163,7 @@ class VulkanGpu : public device::Gpu {
   const std::uint32_t lanes_;
   const DeviceApi& vk_;
   Staging upload_, download_;
-  std::array<Pipeline, device::kKernels> pipelines_{};
+  std::map<std::pair<device::Kernel, std::uint32_t>, Pipeline> pipelines_;  // by kernel and lanes
   VkCommandPool command_pool_ = VK_NULL_HANDLE;
   VkCommandBuffer commands_ = VK_NULL_HANDLE;
   VkFence fence_ = VK_NULL_HANDLE;
@@ -177,7 +179,7 @@ class VulkanGpu : public device::Gpu {
 
 VulkanGpu::~VulkanGpu() {
   vk_.vkDeviceWaitIdle(device_->handle);
-  for (const Pipeline& p : pipelines_) {
+  for (const auto& [key, p] : pipelines_) {
     vk_.vkDestroyPipeline(device_->handle, p.pipeline, nullptr);
     vk_.vkDestroyPipelineLayout(device_->handle, p.layout, nullptr);
     vk_.vkDestroyDescriptorSetLayout(device_->handle, p.set_layout, nullptr);
@@ -215,8 +217,8 @@ Status VulkanGpu::begin() {
   return status(vk_.vkBeginCommandBuffer(commands_, &info), "recording");
 }
 
-Status VulkanGpu::make_pipeline(device::Kernel kernel, std::uint32_t bindings) {
-  Pipeline& p = pipelines_[static_cast<std::size_t>(kernel)];
+Status VulkanGpu::make_pipeline(device::Kernel kernel, std::uint32_t lanes, std::uint32_t bindings,
+                                Pipeline& p) {
   const ShaderCode code = shader_code(kernel, device_->physical->has_dot);
   VkShaderModuleCreateInfo module{};
   module.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO;
@@ -244,8 +246,8 @@ Status VulkanGpu::make_pipeline(device::Kernel kernel, std::uint32_t bindings) {
   layout.pPushConstantRanges = &range;
   CLUTCH_RETURN_IF_ERROR(
       status(vk_.vkCreatePipelineLayout(device_->handle, &layout, nullptr, &p.layout), "loading a kernel"));
-  const VkSpecializationMapEntry entry{0, 0, sizeof lanes_};  // kLanes
-  const VkSpecializationInfo constants{1, &entry, sizeof lanes_, &lanes_};
+  const VkSpecializationMapEntry entry{0, 0, sizeof lanes};  // kLanes
+  const VkSpecializationInfo constants{1, &entry, sizeof lanes, &lanes};
   VkComputePipelineCreateInfo info{};
   info.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO;
   info.stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
@@ -296,12 +298,14 @@ Result<VkDescriptorSet> VulkanGpu::make_set(const Pipeline& pipeline,
   return set;
 }
 
-Status VulkanGpu::dispatch(device::Kernel kernel, std::span<device::Buffer* const> buffers,
-                           std::span<const std::byte> push, std::uint32_t groups_x, std::uint32_t groups_y) {
+Status VulkanGpu::dispatch(device::Kernel kernel, std::uint32_t lanes,
+                           std::span<device::Buffer* const> buffers, std::span<const std::byte> push,
+                           std::uint32_t groups_x, std::uint32_t groups_y) {
   CLUTCH_RETURN_IF_ERROR(begin());
-  const Pipeline& pipeline = pipelines_[static_cast<std::size_t>(kernel)];
+  Pipeline& pipeline = pipelines_[{kernel, lanes}];
   if (pipeline.pipeline == VK_NULL_HANDLE)
-    CLUTCH_RETURN_IF_ERROR(make_pipeline(kernel, static_cast<std::uint32_t>(buffers.size())));
+    CLUTCH_RETURN_IF_ERROR(
+        make_pipeline(kernel, lanes, static_cast<std::uint32_t>(buffers.size()), pipeline));
   auto set = make_set(pipeline, buffers);
   if (!set.ok()) return set.status();
   vk_.vkCmdBindPipeline(commands_, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.pipeline);

@@ -8,6 +8,8 @@ namespace {
 
 // Bindings of the largest kernel.
 constexpr std::uint32_t kStorageBuffers = 13;
+constexpr std::uint32_t kIterationsOfLavapipe =
+    60'000;  // of 65,535: what is counted is a bound, with some room
 
 }  // namespace
 
@@ -101,6 +103,14 @@ void Instance::look_at(PhysicalDevice& device) const {
   dot.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES;
   VkPhysicalDeviceFeatures2 features{};
   features.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
+  // Lavapipe leaves all loops of an invocation after 65,535 iterations in sum and says nothing.
+  VkPhysicalDeviceDriverProperties driver{};
+  driver.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES;
+  VkPhysicalDeviceProperties2 properties{};
+  properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
+  if (p.apiVersion >= VK_API_VERSION_1_2) properties.pNext = &driver;
+  api_.vkGetPhysicalDeviceProperties2(device.handle, &properties);
+  if (driver.driverID == VK_DRIVER_ID_MESA_LLVMPIPE) device.iterations = kIterationsOfLavapipe;
   // The dot product is part of Vulkan 1.3.
   if (p.apiVersion >= VK_API_VERSION_1_3) features.pNext = &dot;
   api_.vkGetPhysicalDeviceFeatures2(device.handle, &features);

@@ -12,6 +12,7 @@ struct PhysicalDevice {
   VkPhysicalDevice handle = VK_NULL_HANDLE;
   VkPhysicalDeviceProperties properties{};
   std::uint32_t queue_family = 0;  // one that computes
+  std::uint32_t iterations = 0;    // as device::Limits has them
   bool has_dot = false;            // the instruction for dot products of packed int8
   std::string unavailable;         // why it cannot run programs; empty where it can
 };

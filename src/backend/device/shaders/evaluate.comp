@@ -1,4 +1,5 @@
-// The interpreter of programs: a workgroup runs kTile members over a stretch of tokens, instruction by instruction.
+// The interpreter of programs: a workgroup runs kTile members over a stretch of tokens, instruction by instruction, or
+// over a part of one token's instructions.
 // Control flow depends on the program and the push constants alone, so that all of a workgroup meet at every barrier.
 #version 450
 #extension GL_GOOGLE_include_directive : require
@@ -83,11 +84,11 @@ void execute(DeviceInstruction i, uint token, uint position) {
 
 // A row of this member's slots to the host.
 void take(uint at, uint width, uint token, uint to) {
-  uint base = (member_of(mine()) * push.tokens + token) * push.taken_words + to;
+  uint base = (member_of(mine()) * push.taken_tokens + push.taken_token + token) * push.taken_words + to;
   for (uint w = part(); w < words(width); w += kShare) taken[base + w] = slot_word(mine(), at + w);
 }
 void take_trace(DeviceInstruction i, uint token) {
-  uint base = token * push.taken_words + i.trace;
+  uint base = (push.taken_token + token) * push.taken_words + i.trace;
   if (member_of(mine()) != push.traced) return;
   for (uint w = part(); w < words(i.width); w += kShare) taken[base + w] = slot_word(mine(), i.dst + w);
 }
@@ -101,13 +102,14 @@ void main() {
     uint token = token_at(push.first_token + t);
     uint position = token == 0u || count == push.window ? 0u : count;
     count = position + 1u;
-    read_states(token == 0u || (t == 0u && push.fresh != 0u));
+    if (push.begin == 0u) read_states(token == 0u || (t == 0u && push.fresh != 0u));
     sync();
-    for (uint n = 0u; n < push.instructions; ++n) {
+    for (uint n = push.begin; n < push.end; ++n) {
       DeviceInstruction i = instructions[n];
       execute(i, token, position);
       if (push.take == kTakeTrace) take_trace(i, t);
     }
+    if (push.end < push.instructions) return;
     write_states();
     loss += int64_t(cross_entropy(token_at(push.first_token + t + 1u)));
     if (push.take == kTakeLogits && real) take(push.output_at, push.vocab, t, 0u);

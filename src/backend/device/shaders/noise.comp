@@ -1,5 +1,5 @@
-// The noise of a batch of pairs, as device/layout.h lays it out: a workgroup makes one stream after another (a tensor's
-// A or B) for kPairsPerGroup pairs. What a row is filled up with is zero.
+// The noise of a batch of pairs, as device/layout.h lays it out: workgroup (x, y) makes blocks of tensor y for any of the
+// pairs. What a row is filled up with is zero.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_shader_explicit_arithmetic_types_int64 : require
@@ -20,25 +20,24 @@ uint word_of(uvec4 block, uint w, uint first, uint count) {
   return pack(v);
 }
 
+// One block of eight values: of component `rest / blocks` of role A or B.
+void make_block(DeviceTensor t, uint pair, uint rest) {
+  uint blocks_a = t.stride_a / 2u * t.components, role = rest < blocks_a ? 0u : 1u;
+  if (role == 1u) rest -= blocks_a;
+  uint count = role == 0u || t.is_vector != 0u ? t.rows : t.cols, stride = role == 0u ? t.stride_a : t.stride_b;
+  uint component = rest / (stride / 2u), block = rest % (stride / 2u);
+  uvec4 bits =
+      philox(uvec4(block, push.first_pair + pair, push.epoch, role | component << 8 | gl_WorkGroupID.y << 16),
+             uvec2(push.seed_low, push.seed_high));
+  uint to = pair * push.noise_words + (role == 0u ? t.noise_a : t.noise_b) + component * stride + 2u * block;
+  noise[to] = word_of(bits, 0u, 8u * block, count);
+  noise[to + 1u] = word_of(bits, 1u, 8u * block, count);
+}
+
 void main() {
-  uint first_pair = gl_WorkGroupID.y * kPairsPerGroup;
-  uint pairs = min(kPairsPerGroup, push.pairs - first_pair);
-  for (uint index = gl_WorkGroupID.x; index < push.tensors; index += gl_NumWorkGroups.x) {
-    DeviceTensor t = tensors[index];
-    uint inputs = t.is_vector != 0u ? t.rows : t.cols;
-    for (uint role = 0u; role < 2u; ++role) {
-      uint count = role == 0u ? t.rows : inputs, stride = role == 0u ? t.stride_a : t.stride_b;
-      uint at = role == 0u ? t.noise_a : t.noise_b;
-      uint blocks = stride / 2u, each = blocks * t.components;
-      for (uint item = gl_LocalInvocationIndex; item < each * pairs; item += kLanes) {
-        uint pair = first_pair + item / each, rest = item % each;
-        uint component = rest / blocks, block = rest % blocks;
-        uvec4 bits = philox(uvec4(block, push.first_pair + pair, push.epoch, role | component << 8 | index << 16),
-                            uvec2(push.seed_low, push.seed_high));
-        uint to = pair * push.noise_words + at + component * stride + 2u * block;
-        noise[to] = word_of(bits, 0u, 8u * block, count);
-        noise[to + 1u] = word_of(bits, 1u, 8u * block, count);
-      }
-    }
+  DeviceTensor t = tensors[gl_WorkGroupID.y];
+  uint blocks = (t.stride_a + t.stride_b) / 2u * t.components;
+  for (uint i = gl_GlobalInvocationID.x; i < blocks * push.pairs; i += gl_NumWorkGroups.x * kLanes) {
+    make_block(t, i / blocks, i % blocks);
   }
 }

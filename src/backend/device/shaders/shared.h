@@ -5,7 +5,6 @@
 const uint kTile = 8;                   // members of a workgroup of `evaluate`
 const uint kMostLanes = 128;            // invocations of a workgroup: each device has its own number, see lanes.glsl
 const uint kMostShare = 16;             // of them, those that work for one member: kMostLanes / kTile
-const uint kPairsPerGroup = 8;          // of a workgroup of `noise`
 const uint kSharedSlotWords = 5120;     // slots of a tile that fit the workgroup's shared memory: 20 KiB
 const uint kSharedBytes = 26u << 10;    // that the kernel with slots there takes at most; any other, 6 KiB
 const uint kMostComponents = 64;        // of a perturbation
@@ -58,6 +57,7 @@ struct DeviceState {
 
 struct EvaluatePush {
   uint instructions, states;                        // counts
+  uint begin, end;                                  // the instructions of this dispatch; all, where it has more than a token
   uint slot_words, state_words, noise_words;        // of a member, of a member, of a pair
   uint scratch_words;                               // of a member
   uint window, count_at;                            // of positions; where their count lies in a member's states
@@ -68,15 +68,17 @@ struct EvaluatePush {
   uint first_token, tokens;
   uint fresh;                                       // 1: states begin as zeros, whatever lies there
   uint take, taken_words, traced;                   // what, words per token, of which member
+  uint taken_tokens, taken_token;                   // of a member's rows: all, and where first_token's goes
 };
 
 struct NoisePush {
   uint seed_low, seed_high, epoch, first_pair, pairs;
-  uint tensors, noise_words;
+  uint noise_words;                                 // of a pair
 };
 
 struct VotePush {
-  uint tensor, first_pair, pairs, noise_words;
+  uint tensor, pairs, noise_words;
+  uint first_pair, noise_pair;                      // of the population; of those whose noise is in the buffer
   uint begins, ends;                                // 1 where these are the first, the last pairs
   uint rule, rule_states;
   int threshold;

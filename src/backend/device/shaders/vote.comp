@@ -57,7 +57,7 @@ void vote_vector(DeviceTensor t) {
   for (uint w = gl_GlobalInvocationID.x; w < words; w += gl_NumWorkGroups.x * kLanes) {
     ivec4 vote = ivec4(0);
     for (uint p = 0u; p < push.pairs; ++p) {
-      uint base = p * push.noise_words + w;
+      uint base = (push.noise_pair + p) * push.noise_words + w;
       vote += fitness_of(push.first_pair + p) * unpack(noise[base + t.noise_a]) * unpack(noise[base + t.noise_b]);
     }
     take(t.weights + w, vote, min(4u, t.rows - 4u * w));
@@ -70,7 +70,7 @@ void vote_matrix(DeviceTensor t) {
     uint w = item % words, quad = item / words;
     ivec4 vote0 = ivec4(0), vote1 = ivec4(0), vote2 = ivec4(0), vote3 = ivec4(0);
     for (uint p = 0u; p < push.pairs; ++p) {
-      uint base = p * push.noise_words;
+      uint base = (push.noise_pair + p) * push.noise_words;
       int f = fitness_of(push.first_pair + p);
       for (uint j = 0u; j < t.components; ++j) {
         ivec4 a = f * unpack(noise[base + t.noise_a + j * t.stride_a + quad]);
