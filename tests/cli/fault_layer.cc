@@ -13,8 +13,10 @@ namespace {
 
 PFN_vkGetInstanceProcAddr next_instance_proc = nullptr;
 PFN_vkGetDeviceProcAddr next_device_proc = nullptr;
+PFN_vkGetPhysicalDeviceFeatures2 next_features2 = nullptr;
+PFN_vkQueueSubmit next_submit = nullptr;
+PFN_vkAllocateMemory next_allocate = nullptr;
 VkInstance the_instance = VK_NULL_HANDLE;
-VkDevice the_device = VK_NULL_HANDLE;
 int submissions = 0;
 
 // The number after "<name>:" in CLUTCH_FAULT, or -1 where another fault is asked for.
@@ -23,12 +25,6 @@ long long fault(const std::string& name) {
   if (text == nullptr || std::string(text).rfind(name, 0) != 0) return -1;
   const char* number = std::strchr(text, ':');
   return number == nullptr ? 0 : std::atoll(number + 1);
-}
-
-template <class F>
-F next(const char* name) {
-  PFN_vkVoidFunction found = the_device == VK_NULL_HANDLE ? nullptr : next_device_proc(the_device, name);
-  return reinterpret_cast<F>(found != nullptr ? found : next_instance_proc(the_instance, name));
 }
 
 template <class Link>
@@ -48,6 +44,9 @@ VKAPI_ATTR VkResult VKAPI_CALL create_instance(const VkInstanceCreateInfo* info,
   const auto create = reinterpret_cast<PFN_vkCreateInstance>(next_instance_proc(nullptr, "vkCreateInstance"));
   const VkResult result = create(info, allocator, instance);
   the_instance = *instance;
+  // Asked later, the loader would answer with this layer's own.
+  next_features2 = reinterpret_cast<PFN_vkGetPhysicalDeviceFeatures2>(
+      next_instance_proc(the_instance, "vkGetPhysicalDeviceFeatures2"));
   return result;
 }
 
@@ -59,13 +58,14 @@ VKAPI_ATTR VkResult VKAPI_CALL create_device(VkPhysicalDevice physical, const Vk
   link->u.pLayerInfo = link->u.pLayerInfo->pNext;
   const auto create = reinterpret_cast<PFN_vkCreateDevice>(instance_proc(the_instance, "vkCreateDevice"));
   const VkResult result = create(physical, info, allocator, device);
-  the_device = *device;
+  if (result != VK_SUCCESS) return result;
+  next_submit = reinterpret_cast<PFN_vkQueueSubmit>(next_device_proc(*device, "vkQueueSubmit"));
+  next_allocate = reinterpret_cast<PFN_vkAllocateMemory>(next_device_proc(*device, "vkAllocateMemory"));
   return result;
 }
 
 VKAPI_ATTR void VKAPI_CALL features2(VkPhysicalDevice physical, VkPhysicalDeviceFeatures2* features) {
-  reinterpret_cast<PFN_vkGetPhysicalDeviceFeatures2>(
-      next_instance_proc(the_instance, "vkGetPhysicalDeviceFeatures2"))(physical, features);
+  next_features2(physical, features);
   if (fault("int64") == 0) features->features.shaderInt64 = VK_FALSE;
 }
 
@@ -73,7 +73,7 @@ VKAPI_ATTR VkResult VKAPI_CALL queue_submit(VkQueue queue, std::uint32_t count, 
                                             VkFence fence) {
   const long long lost = fault("lost");
   if (lost > 0 && ++submissions >= lost) return VK_ERROR_DEVICE_LOST;
-  return next<PFN_vkQueueSubmit>("vkQueueSubmit")(queue, count, infos, fence);
+  return next_submit(queue, count, infos, fence);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL allocate(VkDevice device, const VkMemoryAllocateInfo* info,
@@ -81,7 +81,7 @@ VKAPI_ATTR VkResult VKAPI_CALL allocate(VkDevice device, const VkMemoryAllocateI
   const long long most = fault("memory");
   if (most >= 0 && info->allocationSize > static_cast<VkDeviceSize>(most))
     return VK_ERROR_OUT_OF_DEVICE_MEMORY;
-  return next<PFN_vkAllocateMemory>("vkAllocateMemory")(device, info, allocator, memory);
+  return next_allocate(device, info, allocator, memory);
 }
 
 PFN_vkVoidFunction own(const char* name) {
@@ -112,7 +112,8 @@ VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL clutch_fault_instance_proc(VkInstance i
   if (std::strcmp(name, "vkGetDeviceProcAddr") == 0)
     return reinterpret_cast<PFN_vkVoidFunction>(clutch_fault_device_proc);
   const PFN_vkVoidFunction mine = own(name);
-  return mine != nullptr ? mine : next_instance_proc(instance, name);
+  if (mine != nullptr || next_instance_proc == nullptr) return mine;
+  return next_instance_proc(instance, name);
 }
 
 }  // extern "C"

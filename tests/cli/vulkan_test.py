@@ -5,7 +5,7 @@ import json
 import os
 import pathlib
 import re
-import unittest
+import subprocess
 
 from support import TINY, CliTest, digests, flags, main, program
 
@@ -18,7 +18,8 @@ VALIDATION = {
 
 def listed():
     """The lines of `clutch info` on Vulkan."""
-    return [line for line in os.popen(f"'{program()}' info") if line.strip().startswith("vulkan")]
+    lines = subprocess.run([program(), "info"], capture_output=True, text=True, check=True).stdout.splitlines()
+    return [line for line in lines if line.strip().startswith("vulkan")]
 
 
 def available():
@@ -64,21 +65,14 @@ class VulkanTest(CliTest):
             VK_LAYER_PATH=self.folder, VK_INSTANCE_LAYERS="VK_LAYER_CLUTCH_fault", CLUTCH_FAULT=what
         )
 
-    def train(self, out, **knobs):
-        return self.run_clutch("train", "--out", out, *flags({**TINY, "data": self.text, **knobs}))
-
-    @property
-    def text(self):
-        path = self.folder / "text"
-        if not path.exists():
-            path.write_bytes(b"abcab\0" * 500)
-        return path
+    def attempt(self, out, **knobs):
+        return self.clutch("train", "--out", out, *flags({**TINY, "data": self.text(), **knobs}))
 
     def test_a_run_has_the_digests_of_any_other(self):
         for rule in ("threshold", "adamw"):
             knobs = dict(rule=rule, rank=3, steps=4, alpha=None, alpha_decay=None) if rule != "threshold" else {}
             for backend in ("cpu", "vulkan:0", "vulkan"):
-                outcome = self.train(self.folder / f"{rule}-{backend}", backend=backend, **knobs)
+                outcome = self.attempt(self.folder / f"{rule}-{backend}", backend=backend, **knobs)
                 self.assertEqual(outcome.status, 0, outcome.err)
             expected = digests(self.folder / f"{rule}-cpu")
             self.assertEqual(digests(self.folder / f"{rule}-vulkan:0"), expected)
@@ -86,7 +80,7 @@ class VulkanTest(CliTest):
 
     def test_validation_layers_say_nothing(self):
         self.environment(**VALIDATION)
-        outcome = self.train(self.folder / "run", backend="vulkan:0", steps=3, validate_every=1, sample_every=2)
+        outcome = self.attempt(self.folder / "run", backend="vulkan:0", steps=3, validate_every=1, sample_every=2)
         self.assertEqual(outcome.status, 0, outcome.err)
         said = outcome.err + outcome.out.decode()
         if "Inserted device layer \"VK_LAYER_KHRONOS_validation\"" not in said:
@@ -94,47 +88,47 @@ class VulkanTest(CliTest):
         self.assertIsNone(re.search(r"VUID|UNASSIGNED|SYNC-HAZARD|Validation (Error|Warning|Performance)", said), said)
 
     def test_a_device_lost_in_mid_run_leaves_a_run_that_goes_on_elsewhere(self):
-        self.train(self.folder / "whole", backend="cpu")
+        self.attempt(self.folder / "whole", backend="cpu")
         self.fault("lost:17")
         run = self.folder / "run"
-        lost = self.train(run, backend="vulkan:0", checkpoint_every=2)
+        lost = self.attempt(run, backend="vulkan:0", checkpoint_every=2)
         self.assertEqual(lost.status, 1)
         self.assertIn("vulkan:0: was lost", lost.err)
         self.assertIn("--resume", lost.err)
         done = len(digests(run))
         self.assertGreater(done, 2)
         self.assertLess(done, TINY["steps"])
-        resumed = self.run_clutch("train", "--resume", run, "--backend", "cpu")
+        resumed = self.clutch("train", "--resume", run, "--backend", "cpu")
         self.assertEqual(resumed.status, 0, resumed.err)
         self.assertEqual(digests(run), digests(self.folder / "whole"))
 
     def test_out_of_memory_is_said_with_a_way_out(self):
         self.fault("memory:200000")
-        outcome = self.train(self.folder / "run", backend="vulkan:0")
+        outcome = self.attempt(self.folder / "run", backend="vulkan:0")
         self.assertEqual(outcome.status, 1)
         self.assertIn("vulkan:0: is out of memory", outcome.err)
         self.assertIn("--backend cpu", outcome.err)
 
     def test_a_device_without_wide_integers_is_refused(self):
         self.fault("int64")
-        info = self.run_clutch("info")
+        info = self.clutch("info")
         self.assertRegex(info.out.decode(), r"vulkan:0 +off: it has no integers of 64 bits")
-        outcome = self.train(self.folder / "run", backend="vulkan:0")
+        outcome = self.attempt(self.folder / "run", backend="vulkan:0")
         self.assertEqual(outcome.status, 1)
         self.assertIn("'vulkan:0' cannot run here: it has no integers of 64 bits (shaderInt64)", outcome.err)
         self.assertIn("cpu:scalar", outcome.err)
 
     def test_without_a_driver_or_a_loader(self):
         self.environment(VK_ICD_FILENAMES="/nonexistent", VK_DRIVER_FILES="/nonexistent")
-        self.assertRegex(self.run_clutch("info").out.decode(), r"vulkan +off: .*driver")
-        refused = self.train(self.folder / "a", backend="vulkan:0")
+        self.assertRegex(self.clutch("info").out.decode(), r"vulkan +off: .*driver")
+        refused = self.attempt(self.folder / "a", backend="vulkan:0")
         self.assertEqual(refused.status, 1)
         self.assertIn("cpu:scalar", refused.err)
         for name in ("libvulkan.so.1", "libvulkan.so"):
             (self.folder / name).write_bytes(b"not a library")
         self.environment(LD_LIBRARY_PATH=self.folder)
-        self.assertRegex(self.run_clutch("info").out.decode(), r"vulkan +off: .*no Vulkan loader")
-        refused = self.train(self.folder / "b", backend="vulkan")
+        self.assertRegex(self.clutch("info").out.decode(), r"vulkan +off: .*no Vulkan loader")
+        refused = self.attempt(self.folder / "b", backend="vulkan")
         self.assertEqual(refused.status, 1)
         self.assertIn("no Vulkan loader", refused.err)
         self.assertIn("libvulkan1", refused.err)
