@@ -107,7 +107,10 @@ void main() {
     for (uint n = push.begin; n < push.end; ++n) {
       DeviceInstruction i = instructions[n];
       execute(i, token, position);
-      if (push.take == kTakeTrace) take_trace(i, t);
+      if (push.take == kTakeTrace) {
+        take_trace(i, t);
+        sync();  // a slot that nobody reads may share its place with the next instruction's
+      }
     }
     if (push.end < push.instructions) return;
     write_states();

@@ -24,12 +24,12 @@ shared uint moved;
 
 int fitness_of(uint pair) { return bitfieldExtract(int(fitness[pair >> 2]), int(8u * (pair & 3u)), 8); }
 
-// Folds `vote` into the word of weights at `at`, of which `count` elements are the tensor's own.
-void take(uint at, ivec4 vote, uint count) {
+// Folds `vote` into the word of weights at `at`, of which `count` elements are the tensor's own; those that moved.
+uint take(uint at, ivec4 vote, uint count) {
   if (push.begins == 0u) vote += votes[at];
   if (push.ends == 0u) {
     votes[at] = vote;
-    return;
+    return 0u;
   }
   ivec4 old = unpack(weights[at]), next = old;
   ivec4 m0 = ivec4(0), m1 = ivec4(0), m2 = ivec4(0);
@@ -49,10 +49,11 @@ void take(uint at, ivec4 vote, uint count) {
   if (push.rule_states > 0u) state0[at] = m0;
   if (push.rule_states > 1u) state1[at] = m1;
   if (push.rule_states > 2u) state2[at] = m2;
-  if (changed > 0u) atomicAdd(moved, changed);
+  return changed;
 }
 
-void vote_vector(DeviceTensor t) {
+uint vote_vector(DeviceTensor t) {
+  uint changed = 0u;
   uint words = (t.rows + 3u) / 4u;
   for (uint w = gl_GlobalInvocationID.x; w < words; w += gl_NumWorkGroups.x * kLanes) {
     ivec4 vote = ivec4(0);
@@ -60,11 +61,13 @@ void vote_vector(DeviceTensor t) {
       uint base = (push.noise_pair + p) * push.noise_words + w;
       vote += fitness_of(push.first_pair + p) * unpack(noise[base + t.noise_a]) * unpack(noise[base + t.noise_b]);
     }
-    take(t.weights + w, vote, min(4u, t.rows - 4u * w));
+    changed += take(t.weights + w, vote, min(4u, t.rows - 4u * w));
   }
+  return changed;
 }
 
-void vote_matrix(DeviceTensor t) {
+uint vote_matrix(DeviceTensor t) {
+  uint changed = 0u;
   uint words = (t.cols + 3u) / 4u, quads = (t.rows + 3u) / 4u;
   for (uint item = gl_GlobalInvocationID.x; item < words * quads; item += gl_NumWorkGroups.x * kLanes) {
     uint w = item % words, quad = item / words;
@@ -82,22 +85,25 @@ void vote_matrix(DeviceTensor t) {
       }
     }
     uint count = min(4u, t.cols - 4u * w), row = 4u * quad, at = t.weights + row * t.stride + w;
-    take(at, vote0, count);
-    if (row + 1u < t.rows) take(at + t.stride, vote1, count);
-    if (row + 2u < t.rows) take(at + 2u * t.stride, vote2, count);
-    if (row + 3u < t.rows) take(at + 3u * t.stride, vote3, count);
+    changed += take(at, vote0, count);
+    if (row + 1u < t.rows) changed += take(at + t.stride, vote1, count);
+    if (row + 2u < t.rows) changed += take(at + 2u * t.stride, vote2, count);
+    if (row + 3u < t.rows) changed += take(at + 3u * t.stride, vote3, count);
   }
+  return changed;
 }
 
 void main() {
   if (gl_LocalInvocationIndex == 0u) moved = 0u;
   barrier();
   DeviceTensor t = tensors[push.tensor];
+  uint changed = 0u;
   if (t.is_vector != 0u) {
-    vote_vector(t);
+    changed = vote_vector(t);
   } else {
-    vote_matrix(t);
+    changed = vote_matrix(t);
   }
+  if (changed > 0u) atomicAdd(moved, changed);  // here alone: spirv-cross passes it to no function
   barrier();
   if (gl_LocalInvocationIndex == 0u && moved > 0u) atomicAdd(sums[kMovedAt], moved);
 }
