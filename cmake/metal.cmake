@@ -20,7 +20,20 @@ if(HAS_MSL)
       COMMAND ${SPIRV_CROSS} --msl --msl-version 20400 --msl-decoration-binding --msl-force-native-arrays
         --rename-entry-point main clutch_${kernel} comp --output ${MSL}/${kernel}.metal ${MSL}/${kernel}.spv
       DEPENDS ${SHADER_FILES} VERBATIM)
-    list(APPEND MSL_FILES ${MSL}/${kernel}.metal)
+    add_custom_command(OUTPUT ${MSL}/${kernel}.metal.h
+      COMMAND ${CMAKE_COMMAND} -DFROM=${MSL}/${kernel}.metal -DTO=${MSL}/${kernel}.metal.h
+        -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/as_string.cmake
+      DEPENDS ${MSL}/${kernel}.metal VERBATIM)
+    list(APPEND MSL_FILES ${MSL}/${kernel}.metal ${MSL}/${kernel}.metal.h)
   endforeach()
-  add_custom_target(msl DEPENDS ${MSL_FILES})
+  add_custom_target(msl ALL DEPENDS ${MSL_FILES})
+endif()
+
+set(HAS_METAL OFF)
+if(APPLE AND HAS_MSL)
+  set(HAS_METAL ON)
+  enable_language(OBJCXX)
+  list(APPEND CLUTCH_SOURCES ${CMAKE_CURRENT_SOURCE_DIR}/src/backend/metal/metal.mm ${MSL_FILES})
+  set_source_files_properties(src/backend/metal/metal.mm PROPERTIES COMPILE_OPTIONS -fobjc-arc)
+  list(FILTER CLUTCH_SOURCES EXCLUDE REGEX "/metal/off.cc")
 endif()

@@ -67,7 +67,7 @@ class Gpu {
   virtual Status dispatch(Kernel kernel, std::uint32_t lanes, std::span<Buffer* const> buffers,
                           std::span<const std::byte> push, std::uint32_t groups_x,
                           std::uint32_t groups_y) = 0;
-  // `to` is filled by submit().
+  // `to` is filled by submit(); nothing recorded until then changes the buffer.
   virtual Status download(const Buffer& from, std::uint64_t offset, std::span<std::byte> to) = 0;
 
   // Runs what was recorded and waits for it.
