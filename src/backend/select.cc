@@ -10,6 +10,7 @@
 
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/isa_list.h"
+#include "backend/metal/metal.h"
 #include "backend/reference/reference.h"
 #include "backend/vulkan/vulkan.h"
 
@@ -24,6 +25,10 @@ Result<std::unique_ptr<Backend>> make_vulkan(const std::string& number, const Th
   return make_vulkan_backend(number);
 }
 
+Result<std::unique_ptr<Backend>> make_metal(const std::string& number, const Threads&) {
+  return make_metal_backend(number);
+}
+
 // One line per backend: family, member, why it cannot run here, what it is, how to make it.
 struct Row {
   std::string family, member, unavailable, summary;
@@ -32,7 +37,9 @@ struct Row {
   std::string name() const { return member.empty() ? family : fmt::format("{}:{}", family, member); }
 };
 
-std::vector<Row> rows() {
+// Of one family, or all: asking for devices loads their drivers, which nobody who names a processor waits
+// for.
+std::vector<Row> rows(const std::string& family = "") {
   std::vector<Row> list{
       {"reference", "", "", "the meaning itself: scalar, one thread, slow", make_reference}};
   for (const cpu::Isa& isa : cpu::instruction_sets()) {
@@ -40,13 +47,22 @@ std::vector<Row> rows() {
     list.push_back({"cpu", isa.name, missing.empty() ? "" : "the processor lacks " + missing, isa.summary,
                     make_cpu_backend});
   }
-  // The first of the devices is the one that `vulkan` alone means: drivers list the best one first.
-  const VulkanDevices& found = vulkan_devices();
-  for (std::size_t i = found.devices.size(); i-- > 0;) {
-    list.push_back(
-        {"vulkan", std::to_string(i), found.devices[i].unavailable, found.devices[i].summary, make_vulkan});
+  // A family of devices alone means the first, which drivers say is the best.
+  if (family.empty() || family == "metal") {
+    const MetalDevices& found = metal_devices();
+    for (std::size_t i = found.devices.size(); i-- > 0;) {
+      list.push_back({"metal", std::to_string(i), "", found.devices[i], make_metal});
+    }
+    if (found.devices.empty()) list.push_back({"metal", "", found.none, "Apple's GPUs", make_metal});
   }
-  if (found.devices.empty()) list.push_back({"vulkan", "", found.none, "GPUs of any vendor", make_vulkan});
+  if (family.empty() || family == "vulkan") {
+    const VulkanDevices& found = vulkan_devices();
+    for (std::size_t i = found.devices.size(); i-- > 0;) {
+      list.push_back(
+          {"vulkan", std::to_string(i), found.devices[i].unavailable, found.devices[i].summary, make_vulkan});
+    }
+    if (found.devices.empty()) list.push_back({"vulkan", "", found.none, "GPUs of any vendor", make_vulkan});
+  }
   return list;
 }
 
@@ -93,16 +109,19 @@ Result<std::unique_ptr<Backend>> make_backend(const std::string& name, std::int6
                 "0 is for every processor this process may use");
   }
   std::string present, unavailable;
-  const std::vector<Row> list = rows();
+  const auto named = [&](const Row& row) { return row.name() == name || row.family == name; };
+  std::vector<Row> list = rows(name.substr(0, name.find(':')));
+  if (std::none_of(list.begin(), list.end(),
+                   [&](const Row& row) { return named(row) && row.unavailable.empty(); }))
+    list = rows();  // to say what there is
   const Row* chosen = nullptr;
   for (const Row& row : list) {
     const bool runs = row.unavailable.empty();
     if (runs) present += (present.empty() ? "" : ", ") + row.name();
-    if (runs && (row.name() == name || row.family == name))
-      chosen = &row;  // later rows of a family are faster
-    if (!runs && row.name() == name) unavailable = row.unavailable;
+    if (runs && named(row)) chosen = &row;  // later rows of a family are faster
+    if (!runs && named(row)) unavailable = row.unavailable;
   }
-  if (!unavailable.empty()) {
+  if (chosen == nullptr && !unavailable.empty()) {
     return fail("--backend", fmt::format("'{}' cannot run here: {}", name, unavailable),
                 "this machine has: " + present);
   }

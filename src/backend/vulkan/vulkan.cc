@@ -30,9 +30,11 @@ VulkanDevices look_up() {
   if (!instance.ok()) return {{}, instance.status().message()};
   VulkanDevices found;
   for (const vulkan::PhysicalDevice& device : instance.value()->devices()) {
-    found.devices.push_back({device.unavailable, fmt::format("{}, {}{}", device.properties.deviceName,
-                                                             kind(device.properties.deviceType),
-                                                             device.has_dot ? ", int8 dot products" : "")});
+    const VkPhysicalDeviceProperties& p = device.properties;
+    found.devices.push_back({device.unavailable,
+                             fmt::format("{}, {}{}", p.deviceName, kind(p.deviceType),
+                                         device.has_dot ? ", int8 dot products" : ""),
+                             p.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU});
   }
   if (found.devices.empty()) found.none = "its loader knows no device: install your device's Vulkan driver";
   return found;

@@ -14,6 +14,7 @@ namespace clutch {
 struct VulkanDevice {
   std::string unavailable;  // why it cannot run programs; empty where it can
   std::string summary;      // its name and kind
+  bool emulated = false;    // run by the processor
 };
 
 // The devices of this machine by number, looked up once. Where there is nothing to list, `none` says why.
