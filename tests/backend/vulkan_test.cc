@@ -8,6 +8,7 @@
 
 #include "backend/device/cost.h"
 #include "backend/device/engine.h"
+#include "backend/device/plan.h"
 #include "backend/device/tables.h"
 #include "backend/device_cases.h"
 #include "evolution/fitness.h"
@@ -96,13 +97,19 @@ TEST_F(Vulkan, WorkgroupsOfEverySizeEqualTheReference) {
   }
 }
 
-// A model of which not even a token fits into one dispatch, and one whose slots do not fit shared memory.
+// A model whose slots do not fit shared memory, and one of which lavapipe must not take even a token in one
+// dispatch.
 TEST_F(Vulkan, WideModelsAreCutAndEqualTheReference) {
-  const auto backend = device::make_device_backend(open());
-  for (const std::int64_t dim : {192, 640}) {
-    testing::DeviceCase c{build_program({.dim = dim, .layers = 1}, {}).value()};
-    c.members = 2;
-    c.length = 2;
+  const auto gpu = open();
+  const auto backend = device::make_device_backend(gpu);
+  for (const std::int64_t dim : {192, 1280}) {
+    testing::DeviceCase c{build_program({.dim = dim, .layers = 1, .vocab = 64}, {}).value()};
+    c.members = c.length = 2;
+    const device::Plan plan = device::make_plan(c.program, c.noise, gpu->limits());
+    EXPECT_FALSE(dim > 192 && plan.shared_slots);
+    if (gpu->limits().iterations > 0) {
+      EXPECT_EQ(device::cut(plan.cost, 0, 1, gpu->limits().iterations).size() > 1, dim > 192);
+    }
     testing::expect_like_reference(*backend, c, 5);
   }
 }

@@ -39,8 +39,10 @@ void run_fibers(std::uint32_t count, const std::function<void(std::uint32_t)>& b
     fiber.context.uc_link = &scheduler;
     makecontext(&fiber.context, enter, 0);
   }
-  for (std::uint32_t ended = 0; ended == 0;) {
-    for (current = 0; current < count; ++current) {
+  bool forwards = true;  // by turns, so that whoever misses a barrier is caught from either side
+  for (std::uint32_t ended = 0; ended == 0; forwards = !forwards) {
+    for (std::uint32_t i = 0; i < count; ++i) {
+      current = forwards ? i : count - 1 - i;
       swapcontext(&scheduler, &fibers[current].context);
       ended += fibers[current].ended ? 1 : 0;
     }
