@@ -23,8 +23,8 @@ class States {
  public:
   virtual ~States() = default;
   // To and from the host: [members][Program::state_width()], the program's states in order.
-  virtual void read(std::span<std::int8_t> out) const = 0;
-  virtual void write(std::span<const std::int8_t> in) = 0;
+  virtual Status read(std::span<std::int8_t> out) const = 0;
+  virtual Status write(std::span<const std::int8_t> in) = 0;
 };
 
 // The noise of one evaluation or update.

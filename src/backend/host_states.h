@@ -11,13 +11,15 @@ namespace clutch {
 class HostStates : public States {
  public:
   HostStates(std::uint32_t members, std::int64_t width) : values(members * static_cast<std::size_t>(width)) {}
-  void read(std::span<std::int8_t> out) const override {
+  Status read(std::span<std::int8_t> out) const override {
     check_equal(out.size(), values.size(), "states to read");
     std::copy(values.begin(), values.end(), out.begin());
+    return {};
   }
-  void write(std::span<const std::int8_t> in) override {
+  Status write(std::span<const std::int8_t> in) override {
     check_equal(in.size(), values.size(), "states to write");
     std::copy(in.begin(), in.end(), values.begin());
+    return {};
   }
   std::vector<std::int8_t> values;  // [members][state_width]
 };

@@ -10,8 +10,10 @@
 
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/isa_list.h"
+#include "backend/metal/metal.h"
 #include "backend/null/null.h"
 #include "backend/reference/reference.h"
+#include "backend/vulkan/vulkan.h"
 
 namespace clutch {
 namespace {
@@ -21,6 +23,14 @@ Result<std::unique_ptr<Backend>> make_reference(const std::string&, const Thread
 }
 
 Result<std::unique_ptr<Backend>> make_null(const std::string&, const Threads&) { return make_null_backend(); }
+
+Result<std::unique_ptr<Backend>> make_vulkan(const std::string& number, const Threads&) {
+  return make_vulkan_backend(number);
+}
+
+Result<std::unique_ptr<Backend>> make_metal(const std::string& number, const Threads&) {
+  return make_metal_backend(number);
+}
 
 // One line per backend: family, member, why it cannot run here, what it is, how to make it, what it runs on.
 // Of one kind, later rows are faster.
@@ -32,7 +42,9 @@ struct Row {
   std::string name() const { return member.empty() ? family : fmt::format("{}:{}", family, member); }
 };
 
-std::vector<Row> rows() {
+// Of one family, or all: asking for devices loads their drivers, which nobody who names a processor waits
+// for.
+std::vector<Row> rows(const std::string& family = "") {
   std::vector<Row> list{{"null", "", "", "computes nothing: for tests of what is around backends", make_null,
                          BackendKind::kNull},
                         {"reference", "", "", "the meaning itself: scalar, one thread, slow", make_reference,
@@ -41,6 +53,25 @@ std::vector<Row> rows() {
     const std::string missing = isa.missing();
     list.push_back({"cpu", isa.name, missing.empty() ? "" : "the processor lacks " + missing, isa.summary,
                     make_cpu_backend, BackendKind::kProcessor});
+  }
+  // A family of devices alone means the first, which drivers say is the best.
+  if (family.empty() || family == "metal") {
+    const MetalDevices& found = metal_devices();
+    for (std::size_t i = found.devices.size(); i-- > 0;) {
+      list.push_back({"metal", std::to_string(i), "", found.devices[i], make_metal, BackendKind::kDevice});
+    }
+    if (found.devices.empty())
+      list.push_back({"metal", "", found.none, "Apple's GPUs", make_metal, BackendKind::kDevice});
+  }
+  if (family.empty() || family == "vulkan") {
+    const VulkanDevices& found = vulkan_devices();
+    for (std::size_t i = found.devices.size(); i-- > 0;) {
+      list.push_back({"vulkan", std::to_string(i), found.devices[i].unavailable, found.devices[i].summary,
+                      make_vulkan,
+                      found.devices[i].emulated ? BackendKind::kEmulated : BackendKind::kDevice});
+    }
+    if (found.devices.empty())
+      list.push_back({"vulkan", "", found.none, "GPUs of any vendor", make_vulkan, BackendKind::kDevice});
   }
   return list;
 }
@@ -115,16 +146,19 @@ std::vector<BackendEntry> list_backends() {
 Result<std::unique_ptr<Backend>> make_backend(const std::string& name, std::int64_t threads, bool pinned) {
   CLUTCH_RETURN_IF_ERROR(check_threads(threads));
   std::string present, unavailable;
-  const std::vector<Row> list = rows();
+  const auto named = [&](const Row& row) { return row.name() == name || row.family == name; };
+  std::vector<Row> list = rows(name.substr(0, name.find(':')));
+  if (std::none_of(list.begin(), list.end(),
+                   [&](const Row& row) { return named(row) && row.unavailable.empty(); }))
+    list = rows();  // to say what there is
   const Row* chosen = nullptr;
   for (const Row& row : list) {
     const bool runs = row.unavailable.empty();
     if (runs) present += (present.empty() ? "" : ", ") + row.name();
-    if (runs && (row.name() == name || row.family == name))
-      chosen = &row;  // later rows of a family are faster
-    if (!runs && row.name() == name) unavailable = row.unavailable;
+    if (runs && named(row)) chosen = &row;  // later rows of a family are faster
+    if (!runs && named(row)) unavailable = row.unavailable;
   }
-  if (!unavailable.empty()) {
+  if (chosen == nullptr && !unavailable.empty()) {
     return fail("--backend", fmt::format("'{}' cannot run here: {}", name, unavailable),
                 "this machine has: " + present);
   }

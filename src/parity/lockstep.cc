@@ -70,7 +70,7 @@ Status Lockstep::load() {
     if (start_.states.empty()) continue;
     auto states = backend->new_states(start_.members);
     if (!states.ok()) return states.status();
-    states.value()->write(start_.states);
+    CLUTCH_RETURN_IF_ERROR(states.value()->write(start_.states));
     (backend == &a_ ? states_a_ : states_b_) = std::move(states).value();
   }
   states_ = start_.states;
@@ -89,7 +89,7 @@ Result<Lockstep::Results> Lockstep::evaluate_one(Backend& backend, States* state
   CLUTCH_RETURN_IF_ERROR(
       backend.evaluate(request_of(evaluation, states), {.losses = results.losses, .logits = results.logits}));
   results.states.resize(states_.size());
-  if (states != nullptr) states->read(results.states);
+  if (states != nullptr) CLUTCH_RETURN_IF_ERROR(states->read(results.states));
   return results;
 }
 

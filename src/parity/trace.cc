@@ -47,7 +47,7 @@ Status trace(Backend& backend, const Traced& what, const TraceSink& sink) {
     auto made = backend.new_states(static_cast<std::uint32_t>(what.evaluation.stream_of.size()));
     if (!made.ok()) return made.status();
     states = std::move(made).value();
-    states->write(what.states);
+    CLUTCH_RETURN_IF_ERROR(states->write(what.states));
   }
   Order order(what.program, backend.name());
   const TraceSink checked = [&](std::uint32_t token, std::uint32_t instruction,
@@ -57,7 +57,7 @@ Status trace(Backend& backend, const Traced& what, const TraceSink& sink) {
   CLUTCH_RETURN_IF_ERROR(backend.trace(request_of(what.evaluation, states.get()), what.member, checked));
   if (states) {
     std::vector<std::int8_t> after(what.states.size());
-    states->read(after);
+    CLUTCH_RETURN_IF_ERROR(states->read(after));
     if (after != what.states)
       return fail(backend.name(), "its trace changes the states",
                   "leave them as they were: backend.h says so");

@@ -98,9 +98,9 @@ class Auditor {
       auto made = backend_.new_states(2 * shard.pairs);
       if (!made.ok()) return made.status();
       shard.states = std::move(made).value();
-      if (!from.states.empty())
-        shard.states->write({from.states.data() + 2 * shard.first_pair * width,
-                             static_cast<std::size_t>(2 * shard.pairs * width)});
+      if (from.states.empty()) continue;
+      CLUTCH_RETURN_IF_ERROR(shard.states->write({from.states.data() + 2 * shard.first_pair * width,
+                                                  static_cast<std::size_t>(2 * shard.pairs * width)}));
     }
     return shards;
   }
@@ -109,7 +109,10 @@ class Auditor {
     const auto length = static_cast<std::uint32_t>(recording_.config.tokens_per_update);
     const StepText text = text_of_step(corpus_, population_, step, length, shard.first_pair, shard.pairs);
     std::vector<std::int64_t> losses(2 * shard.pairs);
-    if (reset_) shard.states->write(std::vector<std::int8_t>(losses.size() * program_.state_width()));
+    if (reset_) {
+      CLUTCH_RETURN_IF_ERROR(
+          shard.states->write(std::vector<std::int8_t>(losses.size() * program_.state_width())));
+    }
     CLUTCH_RETURN_IF_ERROR(backend_.evaluate({.noise = noise_of_step(population_, step, shard.first_pair),
                                               .length = length,
                                               .text = text.text,

@@ -212,8 +212,7 @@ Status Trainer::load_model(const Checkpoint& from) {
         fmt::format("its member states are damaged: {} values, not {} in [-127, 127]", states.size(), wanted),
         "remove the last checkpoint to go on from the one before");
   }
-  states_->write({states.data() + 2 * share.first * width, 2 * share.count * width});
-  return {};
+  return states_->write({states.data() + 2 * share.first * width, 2 * share.count * width});
 }
 
 // What all ranks must have alike before they begin.
@@ -370,11 +369,13 @@ Status Trainer::save() {
     if (digests.value()[static_cast<std::size_t>(r)] != digests.value()[0]) return name_odd_rank(r);
   }
   std::string mine;
+  Status read;
   if (config_.carry == "keep") {
     mine.resize(2 * cluster_.share(population_.pairs()).count *
                 static_cast<std::size_t>(program_.state_width()));
-    states_->read({reinterpret_cast<std::int8_t*>(mine.data()), mine.size()});
+    read = states_->read({reinterpret_cast<std::int8_t*>(mine.data()), mine.size()});
   }
+  CLUTCH_RETURN_IF_ERROR(agree(cluster_, read));
   auto all = cluster_.gather(mine);
   if (!all.ok()) return all.status();
   Status written;

@@ -59,17 +59,19 @@ bool has(std::span<const T> values, T value) {
 class GuardedStates : public States {
  public:
   explicit GuardedStates(std::unique_ptr<States> the_inner) : inner(std::move(the_inner)) {}
-  void read(std::span<std::int8_t> out) const override {
+  Status read(std::span<std::int8_t> out) const override {
     Guarded<std::int8_t> buffer(out.size());
     std::ranges::fill(buffer.span(), kPoison);
-    inner->read(buffer.span());
+    const Status status = inner->read(buffer.span());
     check(buffer.intact(), "reading states stays within the buffer");
     std::ranges::copy(buffer.span(), out.begin());
+    return status;
   }
-  void write(std::span<const std::int8_t> in) override {
+  Status write(std::span<const std::int8_t> in) override {
     Guarded<std::int8_t> buffer(in);
-    inner->write(buffer.span());
+    const Status status = inner->write(buffer.span());
     check(buffer.unchanged(), "writing states leaves the buffer as it was");
+    return status;
   }
   std::unique_ptr<States> inner;
 };

@@ -85,9 +85,9 @@ TEST(EvaluateText, LeavesOtherStatesAlone) {
   ASSERT_TRUE(backend->load(p, {}, initial_weights(p, 1)).ok());
   const auto states = backend->new_states(4).value();
   std::vector<std::int8_t> before(4 * p.state_width(), 55), after(before.size());
-  states->write(before);
+  ASSERT_TRUE(states->write(before).ok());
   ASSERT_TRUE(evaluate_text(*backend, corpus(200), 4, 50).ok());
-  states->read(after);
+  ASSERT_TRUE(states->read(after).ok());
   EXPECT_EQ(before, after);
 }
 

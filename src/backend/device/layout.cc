@@ -93,17 +93,6 @@ FlatInstruction flat(const Program& program, const Instruction& instruction,
   return f;
 }
 
-// Calls row(host, flat, count) for each row of each tensor, with where it begins in its tensor and in the
-// buffer.
-template <class Row>
-void for_rows(const Layout& layout, Row row) {
-  for (std::size_t i = 0; i < layout.tensors.size(); ++i) {
-    const FlatTensor& t = layout.tensors[i];
-    const std::size_t rows = t.is_vector ? 1 : t.rows, cols = t.is_vector ? t.rows : t.cols;
-    for (std::size_t n = 0; n < rows; ++n) row(i, n * cols, t.weights + n * t.stride, cols);
-  }
-}
-
 }  // namespace
 
 Layout make_layout(const Program& program, const NoiseShape& noise, std::uint32_t row_alignment) {

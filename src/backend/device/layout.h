@@ -71,6 +71,17 @@ struct Layout {
 // invariant.
 Layout make_layout(const Program& program, const NoiseShape& noise, std::uint32_t row_alignment);
 
+// Calls row(tensor, from, at, count) for each row of each tensor: where it begins among the tensor's
+// elements, and in the buffer of weights.
+template <class Row>
+void for_rows(const Layout& layout, Row row) {
+  for (std::size_t i = 0; i < layout.tensors.size(); ++i) {
+    const FlatTensor& t = layout.tensors[i];
+    const std::size_t rows = t.is_vector ? 1 : t.rows, cols = t.is_vector ? t.rows : t.cols;
+    for (std::size_t n = 0; n < rows; ++n) row(i, n * cols, t.weights + n * t.stride, cols);
+  }
+}
+
 // The weights as the layout has them, and back.
 std::vector<std::int8_t> flatten(const Layout& layout, const Weights& weights);
 Weights unflatten(const Layout& layout, const std::vector<std::int8_t>& flat);

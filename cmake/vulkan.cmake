@@ -1,0 +1,42 @@
+# The Vulkan backend, where Vulkan's headers and glslangValidator are: kernels become SPIR-V in C arrays in the build tree.
+# The loader is looked for when the program runs.
+option(CLUTCH_VULKAN "Run on GPUs by Vulkan, where its headers and glslangValidator are installed" ON)
+find_path(VULKAN_HEADERS vulkan/vulkan.h)
+find_program(GLSLANG glslangValidator)
+set(HAS_VULKAN OFF)
+if(CLUTCH_VULKAN AND VULKAN_HEADERS AND GLSLANG)
+  set(HAS_VULKAN ON)
+endif()
+
+set(SHADERS ${CMAKE_CURRENT_SOURCE_DIR}/src/backend/device/shaders)
+set(SHADER_VARIANTS noise vote digest evaluate evaluate_dot evaluate_shared evaluate_shared_dot)
+set(SHADER_SOURCE_noise noise.comp)
+set(SHADER_SOURCE_vote vote.comp)
+set(SHADER_SOURCE_digest digest.comp)
+foreach(variant evaluate evaluate_dot evaluate_shared evaluate_shared_dot)
+  set(SHADER_SOURCE_${variant} evaluate.comp)
+  if(variant MATCHES "shared")
+    list(APPEND SHADER_FLAGS_${variant} -DSHARED_SLOTS)
+  endif()
+  if(variant MATCHES "dot")
+    list(APPEND SHADER_FLAGS_${variant} -DHAS_DOT)
+  endif()
+endforeach()
+
+if(HAS_VULKAN)
+  file(GLOB SHADER_FILES CONFIGURE_DEPENDS ${SHADERS}/*)
+  set(SPIRV ${CMAKE_CURRENT_BINARY_DIR}/spirv)
+  file(MAKE_DIRECTORY ${SPIRV})
+  foreach(variant ${SHADER_VARIANTS})
+    set(made ${SPIRV}/${variant}.spv.h)
+    add_custom_command(OUTPUT ${made}
+      COMMAND ${GLSLANG} -V --quiet --target-env vulkan1.1 ${SHADER_FLAGS_${variant}} --vn ${variant}_spv -o ${made}
+        ${SHADERS}/${SHADER_SOURCE_${variant}}
+      DEPENDS ${SHADER_FILES} VERBATIM)
+    list(APPEND SPIRV_FILES ${made})
+  endforeach()
+  list(FILTER CLUTCH_SOURCES EXCLUDE REGEX "/vulkan/off.cc")
+else()
+  list(FILTER CLUTCH_SOURCES EXCLUDE REGEX "/vulkan/[^/]*.cc")
+  list(APPEND CLUTCH_SOURCES ${CMAKE_CURRENT_SOURCE_DIR}/src/backend/vulkan/off.cc)
+endif()
