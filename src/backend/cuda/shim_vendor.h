@@ -50,38 +50,50 @@ T shuffle_xor(T value, int mask) {
 
 inline void meet_warp() { shim::exchange(nullptr, 0); }
 
-// Byte `i` of what a lane gave.
-inline int given(const unsigned char* all, int lane, int i) {
-  return static_cast<std::int8_t>(
-      all[static_cast<std::size_t>(lane) * shim::kExchangeBytes + static_cast<std::size_t>(i)]);
+// Word `i` of what a lane gave.
+inline std::uint32_t given(const unsigned char* all, int lane, int i) {
+  std::uint32_t word;
+  std::memcpy(&word,
+              all + static_cast<std::size_t>(lane) * shim::kExchangeBytes + 4 * static_cast<std::size_t>(i),
+              4);
+  return word;
+}
+// Σ a·b of two rows of `words` words.
+inline std::int32_t row_product(const std::uint32_t* a, const std::uint32_t* b, int words) {
+  std::int8_t left[32], right[32];
+  std::memcpy(left, a, 4 * static_cast<std::size_t>(words));
+  std::memcpy(right, b, 4 * static_cast<std::size_t>(words));
+  std::int32_t sum = 0;
+  for (int i = 0; i < 4 * words; ++i) sum += left[i] * right[i];
+  return sum;
 }
 
-// PTX ISA, "Matrix Fragments for mma.m16n8k32", of integers.
+// PTX ISA, "Matrix Fragments for mma.m16n8k32", of integers: words 0 to 3 of a lane are a, 4 and 5 are b.
 inline void multiply_16x8x32(std::int32_t (&sums)[4], const std::uint32_t (&a)[4],
                              const std::uint32_t (&b)[2]) {
   const std::uint32_t mine[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
   const unsigned char* all = shim::exchange(mine, sizeof mine);
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  for (int i = 0; i < 4; ++i) {
-    const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
-    for (int k = 0; k < 32; ++k) {
-      const int a_byte = row / 8 * 4 + k / 16 * 8 + k % 4, a_lane = row % 8 * 4 + k % 16 / 4;
-      const int b_byte = 16 + k / 16 * 4 + k % 4, b_lane = column * 4 + k % 16 / 4;
-      sums[i] += given(all, a_lane, a_byte) * given(all, b_lane, b_byte);
+  std::uint32_t rows[2][8], columns[2][8];  // of the sums of this lane, along K
+  for (int i = 0; i < 2; ++i) {
+    for (int k = 0; k < 8; ++k) {
+      rows[i][k] = given(all, lane / 4 * 4 + k % 4, i + k / 4 * 2);
+      columns[i][k] = given(all, (lane % 4 * 2 + i) * 4 + k % 4, 4 + k / 4);
     }
   }
+  for (int i = 0; i < 4; ++i) sums[i] += row_product(rows[i / 2], columns[i % 2], 8);
 }
 
-// AMD CDNA2 ISA, v_mfma_i32_16x16x16i8.
+// AMD CDNA2 ISA, v_mfma_i32_16x16x16i8: word 0 of a lane is a, word 1 is b.
 inline void multiply_16x16x16(std::int32_t (&sums)[4], std::uint32_t a, std::uint32_t b) {
   const std::uint32_t mine[2] = {a, b};
   const unsigned char* all = shim::exchange(mine, sizeof mine);
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  std::uint32_t row[4], column[4];
+  for (int k = 0; k < 4; ++k) column[k] = given(all, 16 * k + lane % 16, 1);
   for (int i = 0; i < 4; ++i) {
-    const int row = lane / 16 * 4 + i, column = lane % 16;
-    for (int k = 0; k < 16; ++k) {
-      sums[i] += given(all, k / 4 * 16 + row, k % 4) * given(all, k / 4 * 16 + column, 4 + k % 4);
-    }
+    for (int k = 0; k < 4; ++k) row[k] = given(all, 16 * k + lane / 16 * 4 + i, 0);
+    sums[i] += row_product(row, column, 4);
   }
 }
 

@@ -61,6 +61,9 @@ __global__ void __launch_bounds__(kUpdateThreads) vote_matrices(const __grid_con
   const std::uint32_t terms = a.pairs * a.model.rank, thread = threadIdx.x;
   const int lane = static_cast<int>(thread) % Atom::kLanes;
   const std::uint32_t group = thread / Atom::kLanes, half = group % 2, columns = group / 2 * kGroupColumns;
+  const device::FlatTensor& t = a.model.tensors[tile.tensor];
+  const std::uint32_t n0 = tile.row + (a.wide ? 0 : half * kHalfTile), k0 = tile.column + columns;
+  const bool used = n0 < t.rows && k0 < t.cols;  // the same for all threads of a group
   Sums<kVoteRowTiles> sums;
   for (std::uint32_t begin = blockIdx.x % a.matrix_splits * kVoteTerms; begin < terms;
        begin += a.matrix_splits * kVoteTerms) {
@@ -68,29 +71,27 @@ __global__ void __launch_bounds__(kUpdateThreads) vote_matrices(const __grid_con
          i += kUpdateThreads)
       fill_strip(a, tile, i / kVoteTerms, begin + i % kVoteTerms, terms, left);
     __syncthreads();
-    multiply<kVoteRowTiles>(sums, left + half * kHalfTile * kVoteTerms, kVoteTerms, kVoteTerms, [&](int row) {
-      return right + (columns + static_cast<std::uint32_t>(row)) * kVoteTerms;
-    });
+    if (used) {
+      multiply<kVoteRowTiles>(
+          sums, left + half * kHalfTile * kVoteTerms, kVoteTerms, kVoteTerms,
+          [&](int row) { return right + (columns + static_cast<std::uint32_t>(row)) * kVoteTerms; });
+    }
     __syncthreads();
   }
-  const device::FlatTensor& t = a.model.tensors[tile.tensor];
-  const std::uint32_t scale = a.wide && half == 1 ? 128 : 1, below = a.wide ? 0 : half * kHalfTile;
-  const std::uint32_t k0 =
-      tile.column + columns + static_cast<std::uint32_t>(Atom::sum_column(lane) * kTiles);
+  const std::uint32_t scale = a.wide && half == 1 ? 128 : 1;
+  std::uint32_t* votes = a.votes + a.elements[tile.tensor];
 #pragma unroll
   for (int r = 0; r < kVoteRowTiles; ++r) {
 #pragma unroll
     for (int row = 0; row < Atom::kSumRows; ++row) {
       const std::uint32_t n =
-          tile.row + below +
-          static_cast<std::uint32_t>(static_cast<int>(kRowTile) * r + Atom::sum_row(lane, row));
+          n0 + static_cast<std::uint32_t>(static_cast<int>(kRowTile) * r + Atom::sum_row(lane, row));
 #pragma unroll
       for (int c = 0; c < kRun; ++c) {
-        const std::uint32_t k = k0 + static_cast<std::uint32_t>(c);
-        if (n < t.rows && k < t.cols) {
-          atomicAdd(a.votes + a.elements[tile.tensor] + std::uint64_t{n} * t.cols + k,
+        const std::uint32_t k = k0 + static_cast<std::uint32_t>(Atom::sum_column(lane) * kTiles + c);
+        if (n < t.rows && k < t.cols)
+          atomicAdd(votes + std::uint64_t{n} * t.cols + k,
                     scale * static_cast<std::uint32_t>(sum_at(sums, r, row, c)));
-        }
       }
     }
   }
