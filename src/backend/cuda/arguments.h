@@ -13,10 +13,9 @@ namespace clutch::cuda {
 // Rows of weights, noise and slots begin at multiples of this, with zeros (weights, noise) up to the next: a
 // round of products takes 64 elements of K, so that none has a tail.
 constexpr std::uint32_t kRowAlignment = 64;
-constexpr std::uint32_t kRowTile = 16;      // members that a matrix instruction takes
-constexpr std::uint32_t kMostRowTiles = 4;  // of a tile of members
-constexpr std::uint32_t kVoteTile = 128;    // rows and columns of the votes that a block adds up
-constexpr std::uint32_t kVoteTerms = 64;    // terms of votes per round
+constexpr std::uint32_t kRowTile = 16;    // members that a matrix instruction takes
+constexpr std::uint32_t kVoteTile = 128;  // rows and columns of the votes that a block adds up
+constexpr std::uint32_t kVoteTerms = 64;  // terms of votes per round
 
 // An instruction as kernels read it. Of layout.h's fields, keys and values are places in the device's states.
 struct Step : device::FlatInstruction {

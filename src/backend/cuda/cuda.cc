@@ -63,12 +63,10 @@ class DeviceStates : public States {
     CLUTCH_RETURN_IF_ERROR(buffer.ensure(members * pitch_));
     return memory_->device().clear(buffer.as<void>(), std::max<std::uint64_t>(1, members * pitch_));
   }
-  // A device that is lost shows in the next evaluation too, which can say so; until then zeros stand for
-  // them.
   void read(std::span<std::int8_t> out) const override {
     check_equal(out.size(), members * width_, "states to read");
     std::vector<std::int8_t> all(members * pitch_);
-    if (!memory_->device().download(all.data(), buffer.as<void>(), all.size()).ok()) return;
+    require(memory_->device().download(all.data(), buffer.as<void>(), all.size()));
     for (std::uint32_t m = 0; m < members; ++m) {
       for (const StateRun& run : runs_)
         std::copy_n(all.data() + m * pitch_ + run.device, run.bytes, out.data() + m * width_ + run.host);
@@ -81,13 +79,18 @@ class DeviceStates : public States {
       for (const StateRun& run : runs_)
         std::copy_n(in.data() + m * width_ + run.host, run.bytes, all.data() + m * pitch_ + run.device);
     }
-    static_cast<void>(memory_->device().upload(buffer.as<void>(), all.data(), all.size()).ok());
+    require(memory_->device().upload(buffer.as<void>(), all.data(), all.size()));
   }
 
   Buffer buffer;
   const std::uint32_t members;
 
  private:
+  // States cannot say that a device is lost; to end here keeps wrong ones out of a checkpoint.
+  static void require(const Status& status) {
+    if (!status.ok()) check_failed("states cross the bus", status.message());
+  }
+
   const std::shared_ptr<Memory> memory_;
   const std::uint64_t width_, pitch_;
   const std::vector<StateRun> runs_;
@@ -303,7 +306,7 @@ class CudaBackend : public Backend {
   // The largest tile that fits and leaves no processor without one: weights are read once per tile and token.
   TileShape choose_tile(std::uint32_t members) const {
     const Facts& facts = device().facts();
-    for (std::uint32_t row_tiles = kMostRowTiles; row_tiles > 1; row_tiles /= 2) {
+    for (std::uint32_t row_tiles = facts.row_tiles; row_tiles > 1; row_tiles /= 2) {
       const TileShape tile = make_tile(l_->plan.layout, static_cast<int>(l_->model.rank), facts, row_tiles);
       if (tile.bytes <= facts.shared_bytes && members >= tile.members * facts.processors) return tile;
     }

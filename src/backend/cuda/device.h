@@ -19,6 +19,7 @@ struct Facts {
   std::uint32_t shared_bytes = 0;      // that a block may have
   std::uint32_t processors = 0;        // that run blocks
   std::uint32_t warp = 0;              // threads that run in step
+  std::uint32_t row_tiles = 0;         // of a tile of members, at most
   std::uint32_t evaluate_threads = 0;  // of a block
 };
 
@@ -48,10 +49,10 @@ class Device {
 
 // A maker of devices. Each is compiled by its own compiler, or is absent from the build.
 struct Vendor {
-  const char* family;      // of backends: "cuda"
-  const char* absent;      // why the build lacks it; empty where it has it
-  const char* built_for;   // architectures
-  Result<int> (*count)();  // of devices that can be used; a failure says why there are none
+  const char* family;                  // of backends: "cuda"
+  const char* absent;                  // why the build lacks it; empty where it has it
+  const char* built_for;               // architectures
+  int (*count)(std::string& problem);  // of devices; where there are none, why
   Result<std::unique_ptr<Device>> (*open)(int index);
 };
 

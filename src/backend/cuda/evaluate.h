@@ -484,7 +484,7 @@ __device__ __forceinline__ void keep_trace(const Tile& tile, const Step& s, std:
 
 constexpr int kEvaluateThreads = 256;
 
-template <int kRowTiles>
+template <std::uint32_t kRowTiles>
 __global__ void __launch_bounds__(kEvaluateThreads)
     evaluate_window(const __grid_constant__ EvaluateArguments a) {
   unsigned char* shared = shared_memory();

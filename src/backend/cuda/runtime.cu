@@ -15,15 +15,11 @@ constexpr auto kResume =
 
 using EvaluateKernel = void (*)(EvaluateArguments);
 
+template <std::uint32_t kRowTiles = kMostRowTiles>
 EvaluateKernel kernel_of(const TileShape& tile) {
-  switch (tile.members / kRowTile) {
-    case 1:
-      return &evaluate_window<1>;
-    case 2:
-      return &evaluate_window<2>;
-    default:
-      return &evaluate_window<4>;
-  }
+  if (tile.members == kRowTiles * kRowTile) return &evaluate_window<kRowTiles>;
+  if constexpr (kRowTiles > 1) return kernel_of<kRowTiles / 2>(tile);
+  return nullptr;
 }
 
 const void* address(EvaluateKernel kernel) { return reinterpret_cast<const void*>(kernel); }
@@ -38,7 +34,7 @@ class RuntimeDevice : public Device {
     CLUTCH_RETURN_IF_ERROR(use());
     const Error error = VENDOR(Malloc)(&memory, bytes);
     if (error == VENDOR(ErrorMemoryAllocation)) {
-      VENDOR(GetLastError)();  // it is no reason to refuse the device from now on
+      static_cast<void>(VENDOR(GetLastError)());  // it is no reason to refuse the device from now on
       return static_cast<void*>(nullptr);
     }
     CLUTCH_RETURN_IF_ERROR(passed(error));
@@ -123,21 +119,21 @@ Status refuse(const std::string& name, const std::string& problem) {
   return fail(name, problem, "clutch info lists the backends that run here");
 }
 
-Result<int> count_devices() {
-  int count = 0;
+int count_devices(std::string& problem) {
+  int count = 0, driver = 0;
   const Error error = VENDOR(GetDeviceCount)(&count);
-  if (error != VENDOR(Success)) {
-    VENDOR(GetLastError)();
-    return refuse(kFamily, VENDOR(GetErrorString)(error));
-  }
-  if (count == 0) return refuse(kFamily, "no device");
-  return count;
+  if (error == VENDOR(Success) && count > 0) return count;
+  static_cast<void>(VENDOR(GetLastError)());
+  // The runtime calls a driver that is absent one that is too old.
+  const bool present = VENDOR(DriverGetVersion)(&driver) == VENDOR(Success) && driver > 0;
+  problem = !present ? "no driver" : error == VENDOR(Success) ? "no device" : VENDOR(GetErrorString)(error);
+  return 0;
 }
 
 Result<std::unique_ptr<Device>> open_device(int index) {
   Facts facts;
   facts.name = std::string(kFamily) + ":" + std::to_string(index);
-  VENDOR(DeviceProp) properties;
+  Properties properties;
   int shared = 0, processors = 0, warp = 0;
   for (const Error error : {VENDOR(SetDevice)(index), VENDOR(GetDeviceProperties)(&properties, index),
                             VENDOR(DeviceGetAttribute)(&shared, kSharedAttribute, index),
@@ -149,10 +145,11 @@ Result<std::unique_ptr<Device>> open_device(int index) {
   facts.shared_bytes = static_cast<std::uint32_t>(shared);
   facts.processors = static_cast<std::uint32_t>(processors);
   facts.warp = static_cast<std::uint32_t>(warp);
+  facts.row_tiles = kMostRowTiles;
   facts.evaluate_threads = evaluate_threads(kEvaluateThreads);
   VENDOR(FuncAttributes) attributes;
   if (VENDOR(FuncGetAttributes)(&attributes, address(&evaluate_window<1>)) != VENDOR(Success)) {
-    VENDOR(GetLastError)();
+    static_cast<void>(VENDOR(GetLastError)());
     return refuse(facts.name, facts.chip + " is " + kTooOld + "; built for " + CLUTCH_ARCHITECTURES);
   }
   return std::unique_ptr<Device>(std::make_unique<RuntimeDevice>(index, facts));

@@ -232,19 +232,25 @@ shimError_t shimGetDeviceCount(int* count) {
   *count = 2;
   return shimSuccess;
 }
+shimError_t shimDriverGetVersion(int* version) {
+  *version = 1;
+  return shimSuccess;
+}
 shimError_t shimSetDevice(int) { return shimSuccess; }
 shimError_t shimGetDeviceProperties(shimDeviceProp* properties, int) {
   std::strcpy(properties->name, "an emulation");
   return shimSuccess;
 }
 shimError_t shimDeviceGetAttribute(int* value, shimAttribute attribute, int) {
-  *value = attribute == shimShared ? static_cast<int>(settings.shared_bytes) : attribute == shimWarp ? 32 : 2;
+  *value = static_cast<int>(attribute == shimShared ? settings.shared_bytes
+                            : attribute == shimWarp ? 32  // the least of the emulated ones
+                                                    : settings.processors);
   return shimSuccess;
 }
 shimError_t shimFuncGetAttributes(shimFuncAttributes*, const void*) { return shimSuccess; }
 shimError_t shimFuncSetAttribute(const void*, int, int) { return shimSuccess; }
 shimError_t shimOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void*, int, std::size_t) {
-  *blocks = 1;
+  *blocks = 2;
   return shimSuccess;
 }
 shimError_t shimDeviceSynchronize() { return lost() ? shimErrorLost : shimSuccess; }

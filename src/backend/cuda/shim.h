@@ -34,6 +34,7 @@ struct Settings {
   std::uint64_t memory_bytes = std::uint64_t{1} << 32;  // of the device
   std::uint64_t shared_bytes = 227 << 10;               // of a block
   std::uint32_t evaluate_threads = 64;
+  std::uint32_t processors = 1;  // each runs two blocks
   bool backwards = false;        // threads take their turns from the last to the first
   std::int64_t lost_after = -1;  // launches until the device is lost; -1: never
 };
@@ -58,6 +59,7 @@ shimError_t shimMemGetInfo(std::size_t* free, std::size_t* total);
 shimError_t shimMemcpy(void* to, const void* from, std::size_t bytes, shimCopy kind);
 shimError_t shimMemset(void* to, int value, std::size_t bytes);
 shimError_t shimGetDeviceCount(int* count);
+shimError_t shimDriverGetVersion(int* version);
 shimError_t shimSetDevice(int index);
 shimError_t shimGetDeviceProperties(shimDeviceProp* properties, int index);
 shimError_t shimDeviceGetAttribute(int* value, shimAttribute attribute, int index);

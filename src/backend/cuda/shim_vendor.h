@@ -34,6 +34,7 @@ void launch(void (*kernel)(Arguments), unsigned blocks, unsigned threads, unsign
 constexpr auto kFamily = "shim", kTooOld = "never";
 constexpr auto kSharedAttribute = shimShared;
 constexpr auto kProcessorsAttribute = shimProcessors;
+constexpr std::uint32_t kMostRowTiles = 4;
 constexpr auto kWarpAttribute = shimWarp;
 inline std::uint32_t evaluate_threads(int) { return shim::settings.evaluate_threads; }
 constexpr int kWarp = CLUTCH_SHIM_WARP;
@@ -100,4 +101,5 @@ inline void multiply_16x16x16(std::int32_t (&sums)[4], std::uint32_t a, std::uin
 inline std::int32_t dot4(std::uint32_t a, std::uint32_t b, std::int32_t sum) { return plain_dot4(a, b, sum); }
 
 using Error = shimError_t;
+using Properties = shimDeviceProp;
 #define VENDOR(name) shim##name

@@ -49,9 +49,11 @@ constexpr std::int32_t plain_dot4(std::uint32_t a, std::uint32_t b, std::int32_t
 #if defined(CLUTCH_SHIM_WARP)
 #include "backend/cuda/shim_vendor.h"
 #elif defined(__HIP__)
+using Properties = hipDeviceProp_t;
 constexpr auto kFamily = "hip", kTooOld = "this build has no kernels for it";
 constexpr auto kSharedAttribute = hipDeviceAttributeMaxSharedMemoryPerBlock;
 constexpr auto kProcessorsAttribute = hipDeviceAttributeMultiprocessorCount;
+constexpr std::uint32_t kMostRowTiles = 2;  // 64 KiB of shared memory hold no more; 4 would spill registers
 constexpr auto kWarpAttribute = hipDeviceAttributeWarpSize;
 #if defined(__AMDGCN_WAVEFRONT_SIZE)
 constexpr int kWarp = __AMDGCN_WAVEFRONT_SIZE;
@@ -89,9 +91,11 @@ __device__ __forceinline__ std::int32_t dot4(std::uint32_t a, std::uint32_t b, s
 #endif
 }
 #else
+using Properties = cudaDeviceProp;
 constexpr auto kFamily = "cuda", kTooOld = "too old: compute capability 8.0 or later is needed";
 constexpr auto kSharedAttribute = cudaDevAttrMaxSharedMemoryPerBlockOptin;
 constexpr auto kProcessorsAttribute = cudaDevAttrMultiProcessorCount;
+constexpr std::uint32_t kMostRowTiles = 4;
 constexpr auto kWarpAttribute = cudaDevAttrWarpSize;
 constexpr int kWarp = 32;
 template <class T>
