@@ -3,6 +3,7 @@
 // its seed; CLUTCH_TEST_SEED=<seed> repeats just that case, CLUTCH_TEST_CASES=<n> runs more.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <tuple>
 
@@ -246,13 +247,18 @@ std::vector<std::string> runnable_backends() {
   for (const BackendEntry& entry : list_backends()) {
     if (entry.unavailable.empty() && entry.name != "reference") names.push_back(entry.name);
   }
+  // Several that share a population: of two kinds, and more parts than some cases have pairs.
+  if (std::count(names.begin(), names.end(), "cpu:scalar") > 0) {
+    names.push_back("cpu:scalar,cpu");
+    names.push_back("cpu,cpu:scalar,reference");
+  }
   return names;
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, Conformance, ::testing::ValuesIn(runnable_backends()),
                          [](const auto& test) {
                            std::string name = test.param;
-                           for (char& letter : name) letter = letter == ':' ? '_' : letter;
+                           for (char& letter : name) letter = letter == ':' || letter == ',' ? '_' : letter;
                            return name;
                          });
 
