@@ -30,7 +30,8 @@ struct BackendEntry {
 // Every backend of this build, whether it can run here or not.
 std::vector<BackendEntry> list_backends();
 
-// `name` is one of the list, or a family ("cpu") for its fastest member. Forced means forced: an unknown or
+// `name` is one of the list, or a family ("cpu") for its fastest member, or several names with commas between
+// ("cpu,cuda:0"), which share the population. Forced means forced: an unknown or
 // unavailable name fails, listing what there is. threads 1..1024, or 0 for default_threads(); pinned keeps
 // each worker thread on its own processor.
 Result<std::unique_ptr<Backend>> make_backend(const std::string& name, std::int64_t threads,

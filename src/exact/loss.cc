@@ -7,9 +7,7 @@
 
 namespace clutch::exact {
 
-std::uint32_t exp2_negative(std::uint32_t sixteenths) {
-  return kExp2Table[sixteenths % 16] >> (sixteenths / 16);
-}
+std::uint32_t exp2_negative(std::uint32_t sixteenths) { return exp2_negative(kExp2Table, sixteenths); }
 
 std::uint32_t exp2_negative_q16(std::uint32_t x) {
   const std::uint32_t whole = x >> 16, step = x >> 12 & 15, rest = x & 4095;
@@ -18,20 +16,10 @@ std::uint32_t exp2_negative_q16(std::uint32_t x) {
   return static_cast<std::uint32_t>(kExp2Table[step] - drop) >> whole;
 }
 
-std::uint32_t log2_q24(std::uint64_t x) {
-  const int whole = log2_floor(x);
-  const std::uint64_t mantissa = x << (63 - whole);  // the leading one at bit 63
-  const std::uint32_t index = static_cast<std::uint32_t>(mantissa >> 55 & 255);
-  const std::uint64_t rest = mantissa >> 23 & 0xFFFFFFFF;
-  const std::uint64_t rise = (kLog2Table[index + 1] - kLog2Table[index]) * rest >> 32;
-  return (static_cast<std::uint32_t>(whole) << 24) + kLog2Table[index] + static_cast<std::uint32_t>(rise);
-}
+std::uint32_t log2_q24(std::uint64_t x) { return log2_q24(kLog2Table, x); }
 
 std::int64_t loss_from_sum(std::uint64_t sum, int max_minus_target) {
-  constexpr int kDropBits = 24 - kLossFractionBits;
-  const std::int64_t log2_sum = (std::int64_t{log2_q24(sum)} + (1 << (kDropBits - 1))) >> kDropBits;
-  return log2_sum - (std::int64_t{kExp2FractionBits} << kLossFractionBits) +
-         (std::int64_t{max_minus_target} << (kLossFractionBits - kLogitFractionBits));
+  return loss_from_sum(kLog2Table, sum, max_minus_target);
 }
 
 std::int64_t cross_entropy(const std::int8_t* logits, std::int64_t vocab, std::int64_t target) {

@@ -4,12 +4,34 @@
 
 #include <cstdint>
 
+#include "exact/arithmetic.h"
+
 namespace clutch::exact {
 
 constexpr int kLogitFractionBits = 4;
 constexpr int kExp2FractionBits = 28;  // exp2_negative() is in units of 2^-28
 constexpr int kLossFractionBits = 20;  // losses are in units of 2^-20 bit
 constexpr std::int64_t kMaxVocab = 65536;
+
+// The formulas by tables that lie elsewhere, for kernels of devices: exp2 [17] and log2 [257] hold kExp2Table
+// and kLog2Table. What they mean is said below.
+constexpr std::uint32_t exp2_negative(const std::uint32_t* exp2, std::uint32_t sixteenths) {
+  return exp2[sixteenths % 16] >> (sixteenths / 16);
+}
+constexpr std::uint32_t log2_q24(const std::uint32_t* log2, std::uint64_t x) {
+  const int whole = log2_floor(x);
+  const std::uint64_t mantissa = x << (63 - whole);  // the leading one at bit 63
+  const auto index = static_cast<std::uint32_t>(mantissa >> 55 & 255);
+  const std::uint64_t rest = mantissa >> 23 & 0xFFFFFFFF;
+  const std::uint64_t rise = (log2[index + 1] - log2[index]) * rest >> 32;
+  return (static_cast<std::uint32_t>(whole) << 24) + log2[index] + static_cast<std::uint32_t>(rise);
+}
+constexpr std::int64_t loss_from_sum(const std::uint32_t* log2, std::uint64_t sum, int max_minus_target) {
+  constexpr int kDropBits = 24 - kLossFractionBits;
+  const std::int64_t log2_sum = (std::int64_t{log2_q24(log2, sum)} + (1 << (kDropBits - 1))) >> kDropBits;
+  return log2_sum - (std::int64_t{kExp2FractionBits} << kLossFractionBits) +
+         (std::int64_t{max_minus_target} << (kLossFractionBits - kLogitFractionBits));
+}
 
 // floor(kExp2Table[d mod 16] / 2^(d div 16)), about 2^28 · 2^(-d/16); 0 <= d <= 254.
 std::uint32_t exp2_negative(std::uint32_t sixteenths);

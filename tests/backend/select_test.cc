@@ -52,6 +52,28 @@ TEST(Select, TheFamilyIsItsFastestMember) {
   EXPECT_EQ(make_backend("cpu", 1).value()->name(), last);
 }
 
+// Families of devices are listed by name where there is none of them, and asking for one says why.
+TEST(Select, ADeviceThatIsNotThereIsRefusedWithTheReason) {
+  const auto entries = list_backends();
+  for (const std::string family : {"cuda", "hip"}) {
+    std::size_t found = 0;
+    for (const BackendEntry& entry : entries) {
+      if (entry.name == family + ":0") ++found;
+      if (entry.name != family) continue;
+      ++found;
+      ASSERT_FALSE(entry.unavailable.empty());
+      for (const char* index : {"", ":0", ":7"}) {
+        const auto made = make_backend(family + index, 1);
+        ASSERT_FALSE(made.ok());
+        EXPECT_NE(made.status().message().find(entry.unavailable), std::string::npos)
+            << made.status().message();
+        EXPECT_NE(made.status().message().find("cpu:scalar"), std::string::npos) << "lists those present";
+      }
+    }
+    EXPECT_EQ(found, 1u) << family;
+  }
+}
+
 TEST(Select, UnknownNamesAndThreadsAreRefused) {
   auto unknown = make_backend("cpu:avx9", 1);
   ASSERT_FALSE(unknown.ok());

@@ -1,0 +1,534 @@
+// The kernel that evaluates a whole window: a block owns a tile of members, whose slots lie in shared memory,
+// and interprets the program for them token by token. docs/BACKENDS.md says why so, and what it costs.
+#pragma once
+
+#include "backend/cuda/atoms.h"
+#include "backend/cuda/noise.h"
+#include "backend/cuda/warp.h"
+#include "exact/arithmetic.h"
+#include "exact/loss.h"
+#include "program/ops.h"
+#include "program/program.h"
+
+namespace clutch::cuda::CLUTCH_VENDOR {
+
+// What a thread knows of its block's tile.
+struct Tile {
+  const EvaluateArguments& a;
+  std::int8_t* slots;
+  std::int32_t* projections;
+  std::int32_t* weights;  // of attention, of this warp
+  std::int64_t* losses;
+  std::uint32_t *tokens, *positions;
+  std::int8_t* noise;          // of the tile's first pair
+  std::int8_t* states;         // of the tile's first member
+  std::uint32_t first, count;  // members
+  std::uint32_t thread, threads, lane, warp, warps;
+
+  __device__ __forceinline__ std::int8_t* slot(std::uint32_t m, std::uint32_t place) const {
+    return slots + m * a.tile.pitch + place;
+  }
+  __device__ __forceinline__ std::int8_t* pair_noise(std::uint32_t m) const {
+    return noise + m / 2 * a.model.noise_bytes;
+  }
+  __device__ __forceinline__ std::int8_t* state(std::uint32_t m) const {
+    return states + static_cast<std::uint64_t>(m) * a.model.state_bytes;
+  }
+};
+
+__device__ __forceinline__ std::uint32_t load4(const std::int8_t* from) {
+  return *reinterpret_cast<const std::uint32_t*>(from);
+}
+__device__ __forceinline__ void store4(std::int8_t* to, std::uint32_t word) {
+  *reinterpret_cast<std::uint32_t*>(to) = word;
+}
+__device__ __forceinline__ int byte_of(std::uint32_t word, int i) {
+  return static_cast<std::int8_t>(word >> (8 * i));
+}
+__device__ __forceinline__ std::uint32_t place_byte(int value, int i) {
+  return static_cast<std::uint32_t>(value & 255) << (8 * i);
+}
+__device__ __forceinline__ int clip32(int x) { return exact::within(x, exact::kClip); }
+
+// ± (product >> shift): the sign comes after the shift.
+template <class Integer>
+__device__ __forceinline__ Integer perturbation(const Tile& tile, std::uint32_t m, Integer product) {
+  const Integer shifted = product >> tile.a.model.noise_shift;
+  return m % 2 == 0 ? shifted : -shifted;
+}
+
+// Elements n .. n+3 of a member's own vector.
+__device__ __forceinline__ void vector_elements(const Tile& tile, const device::FlatTensor& t,
+                                                std::uint32_t m, std::uint32_t n, int (&out)[4]) {
+  const std::uint32_t w = load4(tile.a.model.weights + t.weights + n);
+  std::uint32_t a = 0, b = 0;
+  if (tile.a.noisy) {
+    a = load4(tile.pair_noise(m) + t.noise_a + n);
+    b = load4(tile.pair_noise(m) + t.noise_b + n);
+  }
+#pragma unroll
+  for (int i = 0; i < 4; ++i)
+    out[i] = clip32(byte_of(w, i) + perturbation(tile, m, byte_of(a, i) * byte_of(b, i)));
+}
+
+// x·B of every member and component, eight threads to a row.
+__device__ __forceinline__ void project(const Tile& tile, const Step& s, const device::FlatTensor& t) {
+  constexpr std::uint32_t kShare = 8;
+  const std::uint32_t rank = tile.a.model.rank, total = tile.a.tile.members * rank;
+  const std::uint32_t share = tile.thread % kShare;
+  for (std::uint32_t base = 0; base < total; base += tile.threads / kShare) {
+    const std::uint32_t i = base + tile.thread / kShare, m = i / rank, j = i % rank;
+    std::int32_t sum = 0;
+    if (i < total) {
+      const std::int8_t* x = tile.slot(m, s.in[0]);
+      const std::int8_t* b = tile.pair_noise(m) + t.noise_b + j * t.stride_b;
+      for (std::uint32_t k = 16 * share; k < t.stride_b; k += 16 * kShare) {
+        const Bytes16 left = load16(x + k), right = load16(b + k);
+#pragma unroll
+        for (int w = 0; w < 4; ++w) sum = dot4(left.words[w], right.words[w], sum);
+      }
+    }
+    for (int mask = 1; mask < static_cast<int>(kShare); mask *= 2) sum += shuffle_xor(sum, mask);
+    if (i < total && share == 0) tile.projections[i] = sum;
+  }
+}
+
+// Σ_j (x·B_j) · A_j of member m, the elements of a run that begins at n.
+template <class Integer>
+__device__ __forceinline__ void weigh_noise(const Tile& tile, const device::FlatTensor& t, std::uint32_t m,
+                                            std::uint32_t n, Integer (&out)[kRun]) {
+  const std::uint32_t rank = tile.a.model.rank;
+  const std::int8_t* a = tile.pair_noise(m) + t.noise_a + n;
+#pragma unroll
+  for (int i = 0; i < kRun; ++i) out[i] = 0;
+  for (std::uint32_t j = 0; j < rank; ++j) {
+    const Integer projection = tile.projections[m * rank + j];
+#pragma unroll
+    for (int w = 0; w < kRun; w += 4) {
+      const std::uint32_t word = load4(a + j * t.stride_a + w);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) out[w + i] += projection * byte_of(word, i);
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < kRun; ++i) out[i] = perturbation(tile, m, out[i]);
+}
+
+// The sums of a run, perturbed, divided and clipped, into the slot. Beyond 128 divisors a quotient is clipped
+// anyway, which bounds what is divided; +128 keeps it from being negative.
+template <class Integer, int kRowTiles>
+__device__ __forceinline__ void finish_run(const Tile& tile, const Step& s, const device::FlatTensor& t,
+                                           const Sums<kRowTiles>& sums, int r, int row, std::uint32_t m,
+                                           std::uint32_t n) {
+  Integer noise[kRun] = {};
+  if (tile.a.noisy) weigh_noise(tile, t, m, n, noise);
+  const auto limit = static_cast<Integer>(128 * static_cast<Integer>(s.divisor));
+#pragma unroll
+  for (int w = 0; w < kRun; w += 4) {
+    std::uint32_t word = 0;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      // verify() bounds the sum, and with it the perturbation, below 2^31.
+      const std::int32_t sum = sum_at(sums, r, row, w + i) + static_cast<std::int32_t>(noise[w + i]);
+      const auto u = static_cast<std::uint32_t>(exact::within(sum, static_cast<std::int32_t>(limit)) +
+                                                static_cast<std::int32_t>(limit));
+      const auto quotient = static_cast<int>(static_cast<std::uint64_t>(u) * s.multiplier >> s.shift) - 128;
+      word |= place_byte(clip32(quotient), i);
+    }
+    store4(tile.slot(m, s.dst) + n + w, word);
+  }
+}
+
+template <int kRowTiles>
+__device__ __forceinline__ void run_matmul(const Tile& tile, const Step& s, const device::FlatTensor& t) {
+  if (tile.a.noisy) {
+    project(tile, s, t);
+    __syncthreads();
+  }
+  const int lane = static_cast<int>(tile.thread) % Atom::kLanes;
+  const std::uint32_t groups = tile.threads / Atom::kLanes;
+  const std::int8_t* w = tile.a.model.weights + t.weights;
+  for (std::uint32_t n0 = tile.thread / Atom::kLanes * kGroupColumns; n0 < t.rows;
+       n0 += groups * kGroupColumns) {
+    Sums<kRowTiles> sums;
+    multiply<kRowTiles>(sums, tile.slot(0, s.in[0]), tile.a.tile.pitch, t.stride, [&](int row) {
+      const std::uint32_t n = n0 + static_cast<std::uint32_t>(row);
+      return w + static_cast<std::uint64_t>(n < t.rows ? n : t.rows - 1) * t.stride;
+    });
+    const std::uint32_t n = n0 + static_cast<std::uint32_t>(Atom::sum_column(lane) * kTiles);
+#pragma unroll
+    for (int r = 0; r < kRowTiles; ++r) {
+#pragma unroll
+      for (int row = 0; row < Atom::kSumRows; ++row) {
+        const auto m = static_cast<std::uint32_t>(static_cast<int>(kRowTile) * r + Atom::sum_row(lane, row));
+        if (s.narrow) {
+          finish_run<std::int32_t>(tile, s, t, sums, r, row, m, n);
+        } else {
+          finish_run<std::int64_t>(tile, s, t, sums, r, row, m, n);
+        }
+      }
+    }
+  }
+}
+
+__device__ __forceinline__ void run_embed(const Tile& tile, const Step& s, const device::FlatTensor& t) {
+  for (std::uint32_t m = tile.warp; m < tile.count; m += tile.warps) {
+    const std::uint32_t token = tile.tokens[m];
+    const std::int8_t* w = tile.a.model.weights + t.weights + static_cast<std::uint64_t>(token) * t.stride;
+    const std::int8_t* noise = tile.pair_noise(m);
+    for (std::uint32_t n = 4 * tile.lane; n < s.width; n += 4 * kWarp) {
+      int products[4] = {};
+      for (std::uint32_t j = 0; tile.a.noisy && j < tile.a.model.rank; ++j) {
+        const int a = noise[t.noise_a + j * t.stride_a + token];
+        const std::uint32_t b = load4(noise + t.noise_b + j * t.stride_b + n);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) products[i] += a * byte_of(b, i);
+      }
+      const std::uint32_t weights = load4(w + n);
+      std::uint32_t word = 0;
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+        word |= place_byte(clip32(byte_of(weights, i) + perturbation(tile, m, products[i])), i);
+      store4(tile.slot(m, s.dst) + n, word);
+    }
+  }
+}
+
+// With q in 0 .. 2^21 and divisor in 1 .. 2^9: floor(q / divisor) = q · reciprocal(divisor) >> 31, since what
+// the reciprocal is too large by, below 2^9, times q stays below 2^31.
+__device__ __forceinline__ std::uint32_t reciprocal(std::uint32_t divisor) {
+  return ((std::uint32_t{1} << 31) + divisor - 1) / divisor;
+}
+__device__ __forceinline__ int divide_small(std::uint32_t q, std::uint32_t reciprocal_of) {
+  return static_cast<int>(static_cast<std::uint64_t>(q) * reciprocal_of >> 31);
+}
+
+__device__ __forceinline__ void run_norm(const Tile& tile, const Step& s, const device::FlatTensor& t) {
+  constexpr int kMost = exact::kClip * exact::kClip;
+  for (std::uint32_t m = tile.warp; m < tile.count; m += tile.warps) {
+    const std::int8_t* x = tile.slot(m, s.in[0]);
+    std::int32_t magnitude = 0;
+    for (std::uint32_t n = tile.lane; n < s.width; n += kWarp) magnitude += x[n] < 0 ? -x[n] : x[n];
+    magnitude = warp_sum(magnitude) / static_cast<std::int32_t>(s.width);
+    const auto mean = static_cast<std::uint32_t>(magnitude < 1 ? 1 : magnitude);
+    const std::uint32_t by = reciprocal(mean);
+    for (std::uint32_t n = 4 * tile.lane; n < s.width; n += 4 * kWarp) {
+      int gains[4];
+      vector_elements(tile, t, m, n, gains);
+      const std::uint32_t values = load4(x + n);
+      std::uint32_t word = 0;
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int product = byte_of(values, i) * gains[i];
+        int quotient;
+        if (s.truncates) {
+          quotient = divide_small(static_cast<std::uint32_t>(product < 0 ? -product : product), by);
+          quotient = product < 0 ? -quotient : quotient;
+        } else {  // kMost · mean more, at most 2^21, is not negative
+          quotient =
+              divide_small(static_cast<std::uint32_t>(product + kMost * static_cast<int>(mean)), by) - kMost;
+        }
+        word |= place_byte(clip32(quotient), i);
+      }
+      store4(tile.slot(m, s.dst) + n, word);
+    }
+  }
+}
+
+// Ops whose elements know nothing of each other.
+__device__ __forceinline__ int element(Op op, int x, int y, int z, int w, const std::int8_t* gelu) {
+  switch (op) {
+    case Op::add:
+      return clip32(x + y);
+    case Op::add_bias:
+      return clip32(x + y + w);
+    case Op::gate:
+      return ((x + 127) * y) >> 8;
+    case Op::mix:
+      return y + (((x + 127) * (z - y)) >> 8);
+    case Op::relu:
+      return x < 0 ? 0 : x;
+    case Op::bias:
+      return clip32(x + w);
+    default:
+      return gelu[x + 127];
+  }
+}
+
+__device__ __forceinline__ void run_elements(const Tile& tile, const Step& s, const device::FlatTensor* t) {
+  for (std::uint32_t m = tile.warp; m < tile.count; m += tile.warps) {
+    for (std::uint32_t n = 4 * tile.lane; n < s.width; n += 4 * kWarp) {
+      const std::uint32_t x = load4(tile.slot(m, s.in[0]) + n);
+      const std::uint32_t y = s.in[1] == device::kNone ? 0 : load4(tile.slot(m, s.in[1]) + n);
+      const std::uint32_t z = s.in[2] == device::kNone ? 0 : load4(tile.slot(m, s.in[2]) + n);
+      int w[4] = {};
+      if (t != nullptr) vector_elements(tile, *t, m, n, w);
+      std::uint32_t word = 0;
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        // Beyond a row's end lies what earlier slots left there, -128 perhaps in memory never written.
+        const int at = byte_of(x, i) < -exact::kClip ? -exact::kClip : byte_of(x, i);
+        word |= place_byte(
+            element(static_cast<Op>(s.op), at, byte_of(y, i), byte_of(z, i), w[i], tile.a.model.tables.gelu),
+            i);
+      }
+      store4(tile.slot(m, s.dst) + n, word);
+    }
+  }
+}
+
+// Elements n .. n+3 of what is rescaled: at most 2·127 in magnitude, a turned one's fraction dropped.
+__device__ __forceinline__ void wide_elements(const Tile& tile, const Step& s, std::uint32_t m,
+                                              std::uint32_t n, int (&out)[4]) {
+  const std::uint32_t x = load4(tile.slot(m, s.in[0]) + n);
+  const std::uint32_t y = s.in[1] == device::kNone ? 0 : load4(tile.slot(m, s.in[1]) + n);
+#pragma unroll
+  for (int i = 0; i < 4; ++i) out[i] = byte_of(x, i) + byte_of(y, i);
+  if (static_cast<Op>(s.op) != Op::rotate) return;
+  const exact::Turn* turns =
+      tile.a.model.tables.turns + tile.positions[m] * exact::kTurnPairs + n % exact::kHeadWidth / 2;
+#pragma unroll
+  for (int i = 0; i < 4; i += 2) {
+    const exact::Turn turn = turns[i / 2];
+    const int even = out[i], odd = out[i + 1];  // products below 2^28, see verify()
+    constexpr int kHalf = 1 << (exact::kTurnFractionBits - 1);
+    out[i] = (even * turn.cosine - odd * turn.sine + kHalf) >> exact::kTurnFractionBits;
+    out[i + 1] = (even * turn.sine + odd * turn.cosine + kHalf) >> exact::kTurnFractionBits;
+  }
+}
+
+// floor((254·x + m) / 2m) = floor((254·x + 255·m) / 2m) - 127, whose numerator, at most 509·254, is not
+// negative.
+__device__ __forceinline__ void run_rescaled(const Tile& tile, const Step& s) {
+  for (std::uint32_t m = tile.warp; m < tile.count; m += tile.warps) {
+    int largest = 0, values[4];
+    for (std::uint32_t n = 4 * tile.lane; n < s.width; n += 4 * kWarp) {
+      wide_elements(tile, s, m, n, values);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int size = values[i] < 0 ? -values[i] : values[i];
+        if (n + static_cast<std::uint32_t>(i) < s.width && size > largest) largest = size;
+      }
+    }
+    largest = warp_largest(largest);
+    const std::uint32_t by = reciprocal(static_cast<std::uint32_t>(largest == 0 ? 1 : 2 * largest));
+    for (std::uint32_t n = 4 * tile.lane; n < s.width; n += 4 * kWarp) {
+      wide_elements(tile, s, m, n, values);
+      std::uint32_t word = 0;
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const auto u =
+            static_cast<std::uint32_t>(2 * exact::kClip * values[i] + (2 * exact::kClip + 1) * largest);
+        word |= place_byte(largest == 0 ? 0 : divide_small(u, by) - exact::kClip, i);
+      }
+      store4(tile.slot(m, s.dst) + n, word);
+    }
+  }
+}
+
+// A head's query against the keys and values of its window so far; rows of the caches are `width` apart.
+__device__ __forceinline__ void attend_head(const Tile& tile, const Step& s, std::uint32_t m,
+                                            std::uint32_t head) {
+  const std::int8_t* query = tile.slot(m, s.in[0]) + head;
+  const std::int8_t* keys = tile.state(m) + s.keys + head;
+  const std::int8_t* values = tile.state(m) + s.values + head;
+  const std::uint32_t positions = tile.positions[m] + 1;
+  int largest = -(1 << 30);
+  for (std::uint32_t p = tile.lane; p < positions; p += kWarp) {
+    std::int32_t score = 0;
+#pragma unroll
+    for (int k = 0; k < exact::kHeadWidth; k += 16) {
+      const Bytes16 q = load16(query + k), key = load16(keys + p * s.width + k);
+#pragma unroll
+      for (int w = 0; w < 4; ++w) score = dot4(q.words[w], key.words[w], score);
+    }
+    score >>= exact::kScoreShift;
+    tile.weights[p] = score;
+    largest = score > largest ? score : largest;
+  }
+  largest = warp_largest(largest);
+  std::uint32_t total = 0;
+  for (std::uint32_t p = tile.lane; p < positions; p += kWarp) {
+    const auto away = static_cast<std::uint32_t>(largest - tile.weights[p]);
+    const std::uint32_t weight = away < 256 ? tile.a.model.tables.softmax[away] : 0;
+    tile.weights[p] = static_cast<std::int32_t>(weight);
+    total += weight;
+  }
+  total = warp_sum(total);
+  meet_warp();
+  for (std::uint32_t n = tile.lane; n < exact::kHeadWidth; n += kWarp) {
+    std::int64_t sum = 0;
+    for (std::uint32_t p = 0; p < positions; ++p)
+      sum += std::int64_t{tile.weights[p]} * values[p * s.width + n];
+    tile.slot(m, s.dst)[head + n] = static_cast<std::int8_t>(exact::divide_floor(sum, total));
+  }
+  meet_warp();
+}
+
+// The key and the value enter the caches first: a token sees itself.
+__device__ __forceinline__ void run_attend(const Tile& tile, const Step& s) {
+  for (std::uint32_t m = tile.warp; m < tile.count; m += tile.warps) {
+    std::int8_t* at = tile.state(m) + tile.positions[m] * s.width;
+    for (std::uint32_t n = 4 * tile.lane; n < s.width; n += 4 * kWarp) {
+      store4(at + s.keys + n, load4(tile.slot(m, s.in[1]) + n));
+      store4(at + s.values + n, load4(tile.slot(m, s.in[2]) + n));
+    }
+  }
+  __syncthreads();
+  const std::uint32_t heads = s.width / exact::kHeadWidth;
+  for (std::uint32_t i = tile.warp; i < tile.count * heads; i += tile.warps)
+    attend_head(tile, s, i / heads, i % heads * exact::kHeadWidth);
+}
+
+template <int kRowTiles>
+__device__ __forceinline__ void run_step(const Tile& tile, const Step& s) {
+  const device::FlatTensor* t = s.tensor == device::kNone ? nullptr : tile.a.model.tensors + s.tensor;
+  switch (static_cast<Op>(s.op)) {
+    case Op::embed:
+      return run_embed(tile, s, *t);
+    case Op::matmul:
+      return run_matmul<kRowTiles>(tile, s, *t);
+    case Op::norm:
+      return run_norm(tile, s, *t);
+    case Op::rescale:
+    case Op::add_rescale:
+    case Op::rotate:
+      return run_rescaled(tile, s);
+    case Op::attend:
+      return run_attend(tile, s);
+    default:
+      return run_elements(tile, s, t);
+  }
+}
+
+// Zero states, slots and losses, and the pairs' noise, for every row of the tile whether a member has it or
+// not.
+__device__ __forceinline__ void begin_tile(const Tile& tile) {
+  const EvaluateArguments& a = tile.a;
+  for (std::uint32_t i = 4 * tile.thread; i < a.tile.members * a.tile.pitch; i += 4 * tile.threads)
+    store4(tile.slots + i, 0);
+  for (std::uint32_t m = tile.thread; m < tile.count; m += tile.threads) {
+    tile.losses[m] = 0;
+    if (a.keeps_states) continue;
+    for (std::uint32_t s = 0; s < a.model.state_count; ++s) {
+      const device::FlatState& state = a.model.states[s];
+      for (std::uint32_t n = 0; n < state.width; n += 4) store4(tile.state(m) + state.offset + n, 0);
+    }
+    if (a.model.window > 0) write_count(0, tile.state(m) + a.model.count);
+  }
+  if (!a.noisy) return;
+  for (std::uint32_t i = 0; i < a.model.tensor_count; ++i)
+    fill_noise(a.model, a.seed, i, a.seed.first_pair + tile.first / 2, a.tile.members / 2, tile.noise,
+               tile.thread, tile.threads);
+}
+
+__device__ __forceinline__ const std::uint16_t* text_of(const Tile& tile, std::uint32_t m) {
+  return tile.a.text + static_cast<std::uint64_t>(tile.a.stream_of[tile.first + m]) * (tile.a.length + 1);
+}
+
+// Tokens, positions, and the slots that states are read from: zeros where a document starts.
+__device__ __forceinline__ void begin_token(const Tile& tile, std::uint32_t time) {
+  const Model& model = tile.a.model;
+  for (std::uint32_t m = tile.thread; m < tile.count; m += tile.threads) {
+    const std::uint16_t token = text_of(tile, m)[time];
+    tile.tokens[m] = token;
+    if (model.window == 0) continue;
+    std::int8_t* count = tile.state(m) + model.count;
+    const std::int64_t position = next_position(read_count(count, model.window), token, model.window);
+    tile.positions[m] = static_cast<std::uint32_t>(position);
+    write_count(position + 1, count);
+  }
+  for (std::uint32_t m = tile.warp; m < tile.count; m += tile.warps) {
+    const bool starts = text_of(tile, m)[time] == 0;
+    for (std::uint32_t i = 0; i < model.state_count; ++i) {
+      const device::FlatState& state = model.states[i];
+      for (std::uint32_t n = 4 * tile.lane; n < state.width; n += 4 * kWarp)
+        store4(tile.slot(m, state.read) + n, starts ? 0 : load4(tile.state(m) + state.offset + n));
+    }
+  }
+}
+
+__device__ __forceinline__ void end_token(const Tile& tile, std::uint32_t time) {
+  const EvaluateArguments& a = tile.a;
+  const Model& model = a.model;
+  for (std::uint32_t m = tile.warp; m < tile.count; m += tile.warps) {
+    for (std::uint32_t i = 0; i < model.state_count; ++i) {
+      const device::FlatState& state = model.states[i];
+      for (std::uint32_t n = 4 * tile.lane; n < state.width; n += 4 * kWarp)
+        store4(tile.state(m) + state.offset + n, load4(tile.slot(m, state.write) + n));
+    }
+    const std::int8_t* logits = tile.slot(m, model.output);
+    int largest = -exact::kClip;
+    for (std::uint32_t n = tile.lane; n < model.vocab; n += kWarp)
+      largest = logits[n] > largest ? logits[n] : largest;
+    largest = warp_largest(largest);
+    std::uint64_t sum = 0;
+    for (std::uint32_t n = tile.lane; n < model.vocab; n += kWarp)
+      sum += exact::exp2_negative(model.tables.exp2, static_cast<std::uint32_t>(largest - logits[n]));
+    sum = warp_sum(sum);
+    if (tile.lane == 0)
+      tile.losses[m] +=
+          exact::loss_from_sum(model.tables.log2, sum, largest - logits[text_of(tile, m)[time + 1]]);
+    if (a.logits == nullptr) continue;
+    std::int8_t* out =
+        a.logits + (static_cast<std::uint64_t>(tile.first + m) * a.length + time) * model.vocab;
+    for (std::uint32_t n = tile.lane; n < model.vocab; n += kWarp) out[n] = logits[n];
+  }
+}
+
+__device__ __forceinline__ void keep_trace(const Tile& tile, const Step& s, std::uint32_t time) {
+  const std::int8_t* from = tile.slot(tile.a.traced, s.dst);
+  std::int8_t* to = tile.a.trace + static_cast<std::uint64_t>(time) * tile.a.model.trace_bytes + s.trace;
+  for (std::uint32_t n = tile.thread; n < s.width; n += tile.threads) to[n] = from[n];
+}
+
+constexpr int kEvaluateThreads = 256;
+
+template <std::uint32_t kRowTiles>
+__global__ void __launch_bounds__(kEvaluateThreads)
+    evaluate_window(const __grid_constant__ EvaluateArguments a) {
+  unsigned char* shared = shared_memory();
+  const std::uint32_t thread = threadIdx.x, warp = thread / kWarp;
+  Tile tile{.a = a,
+            .slots = reinterpret_cast<std::int8_t*>(shared),
+            .projections = reinterpret_cast<std::int32_t*>(shared + a.tile.projections),
+            .weights = reinterpret_cast<std::int32_t*>(shared + a.tile.weights) + warp * a.model.window,
+            .losses = reinterpret_cast<std::int64_t*>(shared + a.tile.losses),
+            .tokens = reinterpret_cast<std::uint32_t*>(shared + a.tile.tokens),
+            .positions = reinterpret_cast<std::uint32_t*>(shared + a.tile.positions),
+            .noise = a.noise + std::uint64_t{blockIdx.x} * (a.tile.members / 2) * a.model.noise_bytes,
+            .states = nullptr,
+            .first = 0,
+            .count = 0,
+            .thread = thread,
+            .threads = blockDim.x,
+            .lane = thread % kWarp,
+            .warp = warp,
+            .warps = blockDim.x / kWarp};
+  for (std::uint64_t first = std::uint64_t{blockIdx.x} * a.tile.members; first < a.members;
+       first += std::uint64_t{gridDim.x} * a.tile.members) {
+    tile.first = static_cast<std::uint32_t>(first);
+    tile.count = a.members - tile.first < a.tile.members ? a.members - tile.first : a.tile.members;
+    tile.states = a.states +
+                  (a.keeps_states ? first : std::uint64_t{blockIdx.x} * a.tile.members) * a.model.state_bytes;
+    begin_tile(tile);
+    __syncthreads();
+    for (std::uint32_t time = 0; time < a.length; ++time) {
+      begin_token(tile, time);
+      __syncthreads();
+      for (std::uint32_t i = 0; i < a.model.step_count; ++i) {
+        run_step<kRowTiles>(tile, a.model.steps[i]);
+        __syncthreads();
+        if (a.trace == nullptr) continue;
+        keep_trace(tile, a.model.steps[i], time);
+        __syncthreads();
+      }
+      end_token(tile, time);
+      __syncthreads();
+    }
+    for (std::uint32_t m = thread; m < tile.count; m += tile.threads) a.losses[first + m] = tile.losses[m];
+    __syncthreads();
+  }
+}
+
+}  // namespace clutch::cuda::CLUTCH_VENDOR

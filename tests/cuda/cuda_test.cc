@@ -1,0 +1,198 @@
+// What is the GPU backend's own, on emulated devices: every size of tile, launches, refusals, memory that
+// runs out, a device that is lost, and the bus. That it computes what the reference does is tested with the
+// tests of backend/.
+#include "backend/cuda/cuda.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "backend/random_program.h"
+#include "backend/reference/reference.h"
+#include "cuda/emulated.h"
+#include "models/model.h"
+
+namespace clutch::cuda {
+namespace {
+
+using testing::Random;
+
+// Passes everything on, counting bytes and keeping the tile of the last evaluation.
+class Watched : public Device {
+ public:
+  explicit Watched(std::unique_ptr<Device> device) : device_(std::move(device)) {}
+  const Facts& facts() const override { return device_->facts(); }
+  Result<void*> allocate(std::uint64_t bytes) override { return device_->allocate(bytes); }
+  void release(void* memory) override { device_->release(memory); }
+  std::uint64_t free_bytes() override { return device_->free_bytes(); }
+  Status upload(void* device, const void* host, std::uint64_t bytes) override {
+    copied += bytes;
+    return device_->upload(device, host, bytes);
+  }
+  Status download(void* host, const void* device, std::uint64_t bytes) override {
+    copied += bytes;
+    return device_->download(host, device, bytes);
+  }
+  Status clear(void* device, std::uint64_t bytes) override { return device_->clear(device, bytes); }
+  Result<std::uint32_t> resident_blocks(const TileShape& tile) override {
+    tile_members = tile.members;
+    return device_->resident_blocks(tile);
+  }
+  Status evaluate(const EvaluateArguments& arguments, std::uint32_t blocks) override {
+    return device_->evaluate(arguments, blocks);
+  }
+  Status update(const UpdateArguments& arguments) override { return device_->update(arguments); }
+  std::uint64_t launches() const override { return device_->launches(); }
+
+  std::uint64_t copied = 0;
+  std::uint32_t tile_members = 0;
+
+ private:
+  std::unique_ptr<Device> device_;
+};
+
+struct Opened {
+  std::unique_ptr<Backend> backend;
+  Watched* device;
+};
+Opened open(const Vendor& vendor) {
+  auto watched = std::make_unique<Watched>(vendor.open(0).value());
+  Watched* device = watched.get();
+  return {make_cuda_backend(std::move(watched)), device};
+}
+
+Program small_egg() { return build_program({.dim = 24, .layers = 1, .vocab = 11}, {}).value(); }
+
+// A window of everything that a run asks for.
+struct Window {
+  Window(Random& random, const Program& program, std::uint32_t members, std::uint32_t length)
+      : text(testing::random_text(random, std::size_t{3} * (length + 1), program.vocab)), losses(members) {
+    for (std::uint32_t m = 0; m < members; ++m) stream_of.push_back(m % 3);
+    request = {.noise = NoiseSource{.seed = 4, .epoch = 2, .first_pair = 7},
+               .length = length,
+               .text = text,
+               .stream_of = stream_of,
+               .states = nullptr};
+  }
+  Status run(Backend& backend) { return backend.evaluate(request, {.losses = losses, .logits = {}}); }
+  std::vector<std::uint16_t> text;
+  std::vector<std::uint32_t> stream_of;
+  std::vector<std::int64_t> losses;
+  EvaluateRequest request;
+};
+
+class Cuda : public ::testing::TestWithParam<Emulated> {
+ protected:
+  void SetUp() override { shim::settings = {}; }
+  void TearDown() override {
+    shim::settings = {};
+    EXPECT_EQ(shim::allocated_bytes, 0u) << "memory of the device was not given back";
+  }
+};
+
+// Populations from one tile of 16 to several of 64, whole and not, on one processor and on many.
+TEST_P(Cuda, EveryTileEqualsTheReference) {
+  Random random(21);
+  const Program program = small_egg();
+  const Weights weights = testing::random_weights(random, program);
+  std::set<std::uint32_t> tiles;
+  for (const std::uint32_t members : {2u, 18u, 40u, 64u, 150u}) {
+    Window window(random, program, members, 3);
+    auto reference = make_reference_backend();
+    ASSERT_TRUE(reference->load(program, {}, weights).ok());
+    ASSERT_TRUE(window.run(*reference).ok());
+    const auto expected = window.losses;
+    for (const std::uint32_t processors : {1u, 3u}) {
+      shim::settings.processors = processors;
+      const Opened opened = open(GetParam().vendor());
+      ASSERT_TRUE(opened.backend->load(program, {}, weights).ok());
+      ASSERT_TRUE(window.run(*opened.backend).ok());
+      EXPECT_EQ(window.losses, expected) << members << " members, " << processors << " processors";
+      tiles.insert(opened.device->tile_members);
+    }
+  }
+  EXPECT_EQ(tiles, (std::set<std::uint32_t>{16, 32, 64}));
+}
+
+// Whatever the sizes: one launch for a window, five for an update.
+TEST_P(Cuda, FewLaunchesAndFewBytesOnTheBus) {
+  for (const std::int64_t layers : {1, 3}) {
+    for (const std::uint32_t members : {8u, 80u}) {
+      Random random(3);
+      const Program program = build_program({.dim = 16, .layers = layers, .vocab = 9}, {}).value();
+      const Opened opened = open(GetParam().vendor());
+      ASSERT_TRUE(opened.backend->load(program, {}, testing::random_weights(random, program)).ok());
+      const auto states = opened.backend->new_states(members).value();
+      Window window(random, program, members, 5);
+      window.request.states = states.get();
+      const std::uint64_t launches = opened.device->launches(), copied = opened.device->copied;
+      ASSERT_TRUE(window.run(*opened.backend).ok());
+      const std::vector<std::int8_t> fitness(members / 2, 1);
+      ASSERT_TRUE(
+          opened.backend->update({.noise = {.seed = 4}, .fitness = fitness, .matrix = {}, .vector = {}})
+              .ok());
+      EXPECT_EQ(opened.device->launches() - launches, 6u);
+      const std::uint64_t text = window.text.size() * 2 + members * 4, losses = members * 8;
+      EXPECT_EQ(opened.device->copied - copied, text + losses + fitness.size() + sizeof(UpdateResults));
+    }
+  }
+}
+
+TEST_P(Cuda, DeclinesATileThatDoesNotFit) {
+  shim::settings.shared_bytes = 20000;
+  const Opened opened = open(GetParam().vendor());
+  const Program large = build_program({.dim = 256, .layers = 1}, {}).value();
+  const std::string message = opened.backend->supports(large, {}).message();
+  EXPECT_NE(message.find("bytes of shared memory"), std::string::npos) << message;
+  EXPECT_NE(message.find("20000"), std::string::npos) << message;
+  EXPECT_NE(message.find("--backend cpu"), std::string::npos) << message;
+  EXPECT_FALSE(opened.backend->load(large, {}, initial_weights(large, 1)).ok());
+  EXPECT_TRUE(opened.backend->supports(small_egg(), {}).ok());
+}
+
+TEST_P(Cuda, SaysWhatFillsTheMemory) {
+  shim::settings.memory_bytes = 1 << 20;
+  const Opened opened = open(GetParam().vendor());
+  const Program program = small_egg();
+  ASSERT_TRUE(opened.backend->load(program, {}, initial_weights(program, 1)).ok());
+  const auto states = opened.backend->new_states(1 << 20);
+  ASSERT_FALSE(states.ok());
+  const std::string message = states.status().message();
+  for (const char* part : {"64 MiB of states", "weights 1 MiB", "1 MiB free", "--population"})
+    EXPECT_NE(message.find(part), std::string::npos) << message;
+}
+
+TEST_P(Cuda, ALostDeviceIsAStatusWithTheWayOn) {
+  Random random(5);
+  const Program program = small_egg();
+  const Opened opened = open(GetParam().vendor());
+  ASSERT_TRUE(opened.backend->load(program, {}, initial_weights(program, 1)).ok());
+  Window window(random, program, 4, 3);
+  ASSERT_TRUE(window.run(*opened.backend).ok());
+  shim::settings.lost_after = 0;
+  const std::string message = window.run(*opened.backend).message();
+  EXPECT_NE(message.find("the device is lost"), std::string::npos) << message;
+  EXPECT_NE(message.find("--resume"), std::string::npos) << message;
+  const std::vector<std::int8_t> fitness(2, 1);
+  EXPECT_FALSE(opened.backend->update({.noise = {}, .fitness = fitness, .matrix = {}, .vector = {}}).ok());
+}
+
+INSTANTIATE_TEST_SUITE_P(Emulated, Cuda, ::testing::ValuesIn(kEmulated),
+                         [](const auto& test) { return std::string(test.param.name); });
+
+// The emulation itself: a thread that stays away from a barrier is found out.
+TEST(Shim, ABarrierThatNotAllReachAborts) {
+  const auto stray = [](const void*) {
+    if (shim::thread_index.x != 3) shim::block_barrier();
+  };
+  EXPECT_DEATH(shim::run_grid({1, 64, 32, 16}, stray, nullptr), "same barrier");
+  const auto alone = [](const void*) {
+    if (shim::thread_index.x == 3) shim::exchange(nullptr, 0);
+  };
+  EXPECT_DEATH(shim::run_grid({1, 64, 32, 16}, alone, nullptr), "same barrier");
+  const auto beyond = [](const void*) { shim::shared_memory()[20] = 1; };
+  EXPECT_DEATH(shim::run_grid({1, 1, 1, 16}, beyond, nullptr), "guard");
+}
+
+}  // namespace
+}  // namespace clutch::cuda
