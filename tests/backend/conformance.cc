@@ -29,10 +29,23 @@ struct Options {
   bool csv = false;
 };
 
+// Several backends at once answer to "several" alone.
 bool names(const std::vector<std::string>& wanted, const std::string& backend) {
+  const bool several = backend.find(',') != std::string::npos;
   return std::any_of(wanted.begin(), wanted.end(), [&](const std::string& name) {
-    return name == backend || backend.starts_with(name + ":");
+    return several ? name == "several" : name == backend || backend.starts_with(name + ":");
   });
+}
+
+// Those of the list, and some that share a population: of two kinds, and more than some cases have pairs.
+std::vector<BackendEntry> all_backends() {
+  std::vector<BackendEntry> list = list_backends();
+  const bool scalar =
+      std::any_of(list.begin(), list.end(), [](const auto& e) { return e.name == "cpu:scalar"; });
+  for (const char* name : {"cpu:scalar,cpu", "cpu,cpu:scalar,reference"}) {
+    if (scalar) list.push_back({name, "", "several that share a population", BackendKind::kProcessor});
+  }
+  return list;
 }
 
 std::string csv_field(std::string text) {
@@ -63,7 +76,7 @@ class Conformance {
     if (options_.csv) fmt::print("mode,backend,case,seed,outcome,ns_per_member_token,detail\n");
     if (!options_.csv) fmt::print("seed {}, {} cases\n", options_.seed, cases_.size());
     bool any = false;
-    for (const BackendEntry& entry : list_backends()) {
+    for (const BackendEntry& entry : all_backends()) {
       if (!options_.backends.empty() && !names(options_.backends, entry.name)) continue;
       any = true;
       if (entry.kind == BackendKind::kNull) {
