@@ -29,13 +29,15 @@ class SeveralStates : public States {
  public:
   SeveralStates(std::vector<std::unique_ptr<States>> states, std::uint32_t members, std::int64_t width)
       : parts(std::move(states)), members_(members), width_(static_cast<std::size_t>(width)) {}
-  void read(std::span<std::int8_t> out) const override {
+  Status read(std::span<std::int8_t> out) const override {
     check_equal(out.size(), members_ * width_, "states to read");
-    for (std::size_t i = 0; i < parts.size(); ++i) parts[i]->read(part_of(out, i));
+    for (std::size_t i = 0; i < parts.size(); ++i) CLUTCH_RETURN_IF_ERROR(parts[i]->read(part_of(out, i)));
+    return {};
   }
-  void write(std::span<const std::int8_t> in) override {
+  Status write(std::span<const std::int8_t> in) override {
     check_equal(in.size(), members_ * width_, "states to write");
-    for (std::size_t i = 0; i < parts.size(); ++i) parts[i]->write(part_of(in, i));
+    for (std::size_t i = 0; i < parts.size(); ++i) CLUTCH_RETURN_IF_ERROR(parts[i]->write(part_of(in, i)));
+    return {};
   }
   const std::vector<std::unique_ptr<States>> parts;  // one per backend
 

@@ -8,8 +8,9 @@
 namespace clutch {
 
 std::vector<BackendEntry> list_backends() {
-  std::vector<BackendEntry> entries{{"reference", "", ""}};
-  for (const cuda::Emulated& emulated : cuda::kEmulated) entries.push_back({emulated.name, "", ""});
+  std::vector<BackendEntry> entries{{"reference", "", "", BackendKind::kReference}};
+  for (const cuda::Emulated& emulated : cuda::kEmulated)
+    entries.push_back({emulated.name, "", "", BackendKind::kEmulated});
   return entries;
 }
 

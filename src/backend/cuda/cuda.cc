@@ -63,34 +63,30 @@ class DeviceStates : public States {
     CLUTCH_RETURN_IF_ERROR(buffer.ensure(members * pitch_));
     return memory_->device().clear(buffer.as<void>(), std::max<std::uint64_t>(1, members * pitch_));
   }
-  void read(std::span<std::int8_t> out) const override {
+  Status read(std::span<std::int8_t> out) const override {
     check_equal(out.size(), members * width_, "states to read");
     std::vector<std::int8_t> all(members * pitch_);
-    require(memory_->device().download(all.data(), buffer.as<void>(), all.size()));
+    CLUTCH_RETURN_IF_ERROR(memory_->device().download(all.data(), buffer.as<void>(), all.size()));
     for (std::uint32_t m = 0; m < members; ++m) {
       for (const StateRun& run : runs_)
         std::copy_n(all.data() + m * pitch_ + run.device, run.bytes, out.data() + m * width_ + run.host);
     }
+    return {};
   }
-  void write(std::span<const std::int8_t> in) override {
+  Status write(std::span<const std::int8_t> in) override {
     check_equal(in.size(), members * width_, "states to write");
     std::vector<std::int8_t> all(members * pitch_);
     for (std::uint32_t m = 0; m < members; ++m) {
       for (const StateRun& run : runs_)
         std::copy_n(in.data() + m * width_ + run.host, run.bytes, all.data() + m * pitch_ + run.device);
     }
-    require(memory_->device().upload(buffer.as<void>(), all.data(), all.size()));
+    return memory_->device().upload(buffer.as<void>(), all.data(), all.size());
   }
 
   Buffer buffer;
   const std::uint32_t members;
 
  private:
-  // States cannot say that a device is lost; to end here keeps wrong ones out of a checkpoint.
-  static void require(const Status& status) {
-    if (!status.ok()) check_failed("states cross the bus", status.message());
-  }
-
   const std::shared_ptr<Memory> memory_;
   const std::uint64_t width_, pitch_;
   const std::vector<StateRun> runs_;
