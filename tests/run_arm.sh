@@ -27,7 +27,9 @@ compile() {  # source, flags...; adds to $objects
   objects="$objects $object"
 }
 for source in src/exact/*.cc src/program/*.cc src/base/*.cc src/models/*.cc src/evolution/*.cc src/data/streams.cc \
-  src/parity/*.cc src/backend/*.cc src/backend/reference/*.cc src/backend/null/*.cc src/backend/device/*.cc src/backend/cpu/*.cc; do
+  src/parity/*.cc src/backend/*.cc src/backend/reference/*.cc src/backend/null/*.cc src/backend/device/*.cc src/backend/cpu/*.cc \
+  src/backend/vulkan/off.cc src/backend/metal/off.cc src/backend/cuda/cuda.cc src/backend/cuda/plan.cc src/backend/cuda/memory.cc \
+  src/backend/cuda/*_absent.cc; do
   compile "$source"
 done
 compile src/backend/cpu/isa/scalar.cc
