@@ -53,7 +53,7 @@ device::Traffic traffic_of_step(std::int64_t layers, std::uint32_t members, std:
                               .states = carry ? states.get() : nullptr},
                              {.losses = losses, .logits = {}})
                   .ok());
-  const auto fitness = fitness_of(FitnessShape::sign, losses);
+  const auto fitness = fitness_of(FitnessShape::sign, losses, 1);
   const Optimiser optimiser;
   EXPECT_TRUE(backend
                   ->update({.noise = noise,

@@ -57,7 +57,7 @@ class ParityTest(CliTest):
         run = self.train("run")
         for words in (["-m", run], ["--random", 3]):
             shown = self.different(*words, "--backend", "null", "-o", "c.safetensors")
-            for part in (r"step +0, member \d+ \(pair \d+, (plus|minus); noise of seed \d+, epoch \d+\)", r"token +\d+ of the window, input \d+",
+            for part in (r"step +\d+, member \d+ \(pair \d+, (plus|minus); noise of seed \d+, epoch \d+\)", r"token +\d+ of the window, input \d+",
                          r"instr\. +0 of \d+: %\d+ .*\[\d+\] = embed ", r"element +\d+: -?\d+ by reference, 0 by null",
                          r"W\[token \d+\]\[\d+\] = -?\d+"):  # fmt: skip
                 self.assertRegex(shown, part)

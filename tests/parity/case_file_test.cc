@@ -11,6 +11,7 @@
 #include "backend/random_program.h"
 #include "base/files.h"
 #include "base/safetensors.h"
+#include "base/temp_folder.h"
 
 namespace clutch::parity {
 namespace {
@@ -28,8 +29,8 @@ Case one_step(std::uint64_t seed) {
 
 class CaseFile : public ::testing::Test {
  protected:
-  std::string path_ = ::testing::TempDir() + "/case-file-test.safetensors";
-  ~CaseFile() override { std::remove(path_.c_str()); }
+  TempFolder folder_;
+  std::string path_ = folder_ / "case.safetensors";
 
   SafetensorsFile written(const Case& c) {
     EXPECT_TRUE(write_case(path_, c).ok());

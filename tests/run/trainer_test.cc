@@ -450,7 +450,7 @@ TEST_F(TrainerTest, RefusalsComeBeforeTheFolder) {
   begins(with([](RunConfig& c) { c.dim = 0; }), "--dim: 0 is outside");
   begins(with([](RunConfig& c) { c.arch = "gpt"; }), "--arch: 'gpt' is unknown");
   begins(with([](RunConfig& c) { c.backend = "gpu"; }),
-         "--backend: 'gpu' is unknown; choose from: reference, cpu:scalar");
+         "--backend: 'gpu' is unknown; choose from: null, reference, cpu:scalar");
   begins(with([](RunConfig& c) { c.population = 7; }), "--population: 7 is not an even number");
   begins(with([&](RunConfig& c) { c.data = {text() + "2"}; }), text() + "2: cannot open it");
   begins(with([&](RunConfig& c) { c.init = text() + "2"; }), text() + "2: cannot open it");
