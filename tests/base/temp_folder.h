@@ -11,7 +11,7 @@ namespace clutch {
 
 class TempFolder {
  public:
-  TempFolder() : path_(testing::TempDir() + "clutch_test_XXXXXX") {
+  TempFolder() : path_(::testing::TempDir() + "clutch_test_XXXXXX") {
     if (::mkdtemp(path_.data()) == nullptr) ADD_FAILURE() << "cannot make " << path_;
   }
   TempFolder(const TempFolder&) = delete;
