@@ -136,6 +136,12 @@ class SameBitsTest(MpiTest):
                     self.assertIn(f"on {ranks} ranks", err)
                     self.assertEqual(err.count("done and saved"), 1, "rank 0 alone speaks")
 
+    def test_without_arithmetic(self):
+        """The null backend's losses are of the noise alone: the log and the exchange are all that is at work."""
+        self.train("alone", **{**KNOBS, "backend": "null"})
+        self.good_mpi(3, *self.words("ranks", backend="null"))
+        self.check_same("ranks", "alone")
+
     def test_mixed_backends(self):
         for fitness, carry in (("sign", "keep"), ("scaled", "reset"), ("grouped", "keep")):
             knobs = dict(fitness=fitness, carry=carry, group_size=14)
