@@ -3,14 +3,14 @@
 
 Per layer: norm, a minimal gated unit of four D x D matrices, residual, norm, D -> 4D -> D, residual; as docs/NUMERICS.md
 has it, but with float weights, a sigmoid for the gate, tanh for the candidate and a ReLU between the MLP's products,
-without which backpropagation learns less. Prints one JSON line per measurement and one at the end.
+without which backpropagation learns less. Prints one JSON line per measurement; those
+of bench/learning_backprop.jsonl are on the page.
 
-    bench/learning_backprop.py --data wikitext2-a.txt --valid wikitext2-b.txt --tokens 20000000
+    bench/learning_backprop.py --data wikitext2-a.txt --valid wikitext2-b.txt --tokens 6400000
 """
 import argparse
 import json
 import math
-import os
 import time
 
 import numpy
@@ -97,7 +97,7 @@ def main():
     steps = args.tokens // (args.streams * args.length)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, args.rate, total_steps=steps, pct_start=0.05)
     starts, states = torch.arange(args.streams) * (len(text) // args.streams), zeros(args, args.streams)
-    spent = 0.0
+    spent, parameters = 0.0, sum(p.numel() for p in model.parameters())
     for step in range(steps):
         begin = time.process_time()
         at = (starts[None, :] + step * args.length + torch.arange(args.length)[:, None]) % (len(text) - 1)
@@ -110,11 +110,10 @@ def main():
         schedule.step()
         spent += time.process_time() - begin
         if (step + 1) % max(1, steps // args.points) == 0:
-            print(json.dumps({"tokens": (step + 1) * args.streams * args.length, "held_out": held_out(model, args, valid),
-                              "core_hours": spent / 3600}), flush=True)
-    print(json.dumps({"parameters": sum(p.numel() for p in model.parameters()), "threads": torch.get_num_threads(),
-                      "distinct_tokens": min(len(text), steps * args.streams * args.length),
-                      "torch": torch.__version__, "processors": os.cpu_count()}))
+            tokens = (step + 1) * args.streams * args.length
+            print(json.dumps({"dim": args.dim, "layers": args.layers, "parameters": parameters, "tokens": tokens,
+                              "held_out": held_out(model, args, valid), "distinct_tokens": min(len(text), tokens),
+                              "core_hours": spent / 3600, "torch": torch.__version__}), flush=True)
 
 
 if __name__ == "__main__":
