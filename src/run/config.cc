@@ -201,9 +201,8 @@ const std::vector<Knob>& knobs() {
        "Length of a cosine, and where a cooldown ends; 0 for the --steps that the run begins with"},
       {"warmup", &C::warmup, kMeaning, "Steps in which alpha or rate rises to its schedule"},
       {"cooldown", &C::cooldown, kMeaning,
-       "Steps in which alpha or rate falls to nothing at the end (at --schedule-steps). A tenth to a third "
-       "of a run "
-       "settles what it learnt; going on beyond learns no more"},
+       "Steps in which alpha or rate falls to nothing at the end (at --schedule-steps); 0 for none. Steps "
+       "beyond learn no more"},
       {"fitness", &C::fitness, kMeaning,
        "What a pair's losses become: sign, scaled (their difference, by the mean one), clipped (scaled, at "
        "the mean "

@@ -40,7 +40,7 @@ Result<std::shared_ptr<Device>> open_device(const std::shared_ptr<Instance>& ins
   device->physical = &instance->devices()[number];
   device->name = fmt::format("vulkan:{}", number);
   const InstanceApi& vk = instance->api();
-  const float priority = 1;
+  const float priority = 1;  // of the queue: the interface asks for a float, no number of a program is one
   VkDeviceQueueCreateInfo queue{};
   queue.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO;
   queue.queueFamilyIndex = device->physical->queue_family;
