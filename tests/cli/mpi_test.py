@@ -272,8 +272,8 @@ class FailureTest(DisturbedTest):
     def test_mpirun_is_killed(self):
         process = self.start_and_wait(3, 50)
         process.kill()
-        # The ranks live on until they notice; a resume meanwhile must not spoil their files.
-        outcome = self.clutch("train", "--resume", "run", "--steps", 300)
+        # The ranks live on until they notice: a resume meanwhile is refused, and one just after that ends the run.
+        outcome = self.clutch("train", "--resume", "run", "--steps", self.KNOBS["steps"])
         if outcome.status != 0:
             self.check_refusal(outcome, "run", "another process")
         self.end_of(process)
