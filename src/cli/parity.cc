@@ -76,7 +76,7 @@ Result<RunConfig> knobs_of(const Options& options, const std::optional<Checkpoin
   config.rank = options.rank.value_or(config.rank);
   config.sigma_shift = options.sigma_shift.value_or(config.sigma_shift);
   config.population = options.population;
-  config.group_size = 2;
+  config.group_size = 2, config.texts_per_pair = 1;
   config.tokens_per_update = options.tokens;
   config.seed = options.seed;
   if (config.data.empty()) config.data = {"-"};  // which resolve() wants named; nothing is read from it

@@ -17,15 +17,25 @@ constexpr struct {
 #undef CLUTCH_FITNESS_ROW
 };
 
-// floor of the mean of |d|; quotients and remainders are summed apart so that nothing overflows.
-std::int64_t mean_magnitude(std::span<const std::int64_t> differences) {
-  const auto count = static_cast<std::int64_t>(differences.size());
-  std::int64_t quotients = 0, remainders = 0;
-  for (const std::int64_t d : differences) {
-    quotients += exact::divide_floor(exact::absolute(d), count);
-    remainders += exact::absolute(d) - exact::divide_floor(exact::absolute(d), count) * count;
+// floor of the mean of `count` values; quotients and remainders are summed apart so that nothing overflows.
+class Mean {
+ public:
+  explicit Mean(std::size_t count) : count_(static_cast<std::int64_t>(count)) {}
+  void add(std::int64_t value) {
+    const std::int64_t quotient = exact::divide_floor(value, count_);
+    quotients_ += quotient;
+    remainders_ += value - quotient * count_;
   }
-  return quotients + exact::divide_floor(remainders, count);
+  std::int64_t floor() const { return quotients_ + exact::divide_floor(remainders_, count_); }
+
+ private:
+  std::int64_t count_, quotients_ = 0, remainders_ = 0;
+};
+
+std::int64_t mean_magnitude(std::span<const std::int64_t> differences) {
+  Mean mean(differences.size());
+  for (const std::int64_t d : differences) mean.add(exact::absolute(d));
+  return mean.floor();
 }
 
 constexpr std::int64_t kMeanFitness = 32;  // of a pair whose difference is the mean one
@@ -61,6 +71,16 @@ std::vector<std::string_view> fitness_shape_names() {
   std::vector<std::string_view> names;
   for (const auto& shape : kShapes) names.push_back(shape.name);
   return names;
+}
+
+std::vector<std::int64_t> comparable(std::span<const std::int64_t> losses, const Population& population) {
+  check(losses.size() == population.size, "losses are of the whole population");
+  std::vector<std::int64_t> result(losses.begin(), losses.end());
+  if (population.texts_per_pair == 1) return result;
+  std::vector<Mean> means(population.streams(), Mean(population.group_size));
+  for (std::uint32_t m = 0; m < population.size; ++m) means[population.stream_of(m)].add(losses[m]);
+  for (std::uint32_t m = 0; m < population.size; ++m) result[m] -= means[population.stream_of(m)].floor();
+  return result;
 }
 
 std::vector<std::int8_t> fitness_of(FitnessShape shape, std::span<const std::int64_t> losses,

@@ -7,10 +7,12 @@
 #include <string_view>
 #include <vector>
 
+#include "evolution/population.h"
+
 namespace clutch {
 
 // X(name, largest magnitude, formula for d = loss(minus) - loss(plus), m = max(1, floor(mean |d| over
-// all pairs)), g = the same over the pairs of the pair's own group, which read the same text)
+// all pairs)), g = the same over the pairs that read the same text or texts as the pair)
 #define CLUTCH_FITNESS_SHAPES(X)                            \
   X(sign, 1, "sign(d)")                                     \
   X(scaled, 127, "sign(d) * min(127, 32 * |d| // m)")       \
@@ -31,10 +33,15 @@ std::vector<std::string_view> fitness_shape_names();
 
 constexpr std::int64_t kMaxLoss = std::int64_t{1} << 57;
 
-// losses [2 * pairs] in units of 2^-20 bit, members 2p and 2p+1 being pair p, of which each group has
-// group_pairs in a row; returns fitness [pairs]. Only `grouped` looks at groups, and wants whole ones. Each
-// loss is below kMaxLoss, so 32 |d| and the sum of |d| over 2^5 pairs fit; larger populations are summed
-// divided (exactly, quotient and remainder apart), so no sum overflows.
+// What losses say of their members: where a pair reads two texts, each less the floor of the mean of all
+// losses on its text, since one text is harder than another. Where a pair reads one, the losses as they are:
+// what its members share cancels in their difference. losses [population.size], in [0, kMaxLoss).
+std::vector<std::int64_t> comparable(std::span<const std::int64_t> losses, const Population& population);
+
+// Comparable losses [2 * pairs] in units of 2^-20 bit, members 2p and 2p+1 being pair p, of which each group
+// has group_pairs in a row; returns fitness [pairs]. Only `grouped` looks at groups, and wants whole ones.
+// Each is below kMaxLoss in magnitude, so |d| < 2^58 and 32 |d| fits; sums are of quotients and remainders
+// apart (exactly), so none overflows.
 std::vector<std::int8_t> fitness_of(FitnessShape shape, std::span<const std::int64_t> losses,
                                     std::uint32_t group_pairs);
 

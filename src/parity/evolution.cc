@@ -40,7 +40,8 @@ Result<Outcome> run_evolution(Backend& a, Backend& b, const Start& start, const 
     if (difference.value()) return Outcome{lockstep.compared(), std::move(difference).value()};
     Update update;
     update.noise = *evaluation.noise;
-    update.fitness = fitness_of(evolution.fitness, lockstep.losses(), evolution.population.group_pairs());
+    update.fitness = fitness_of(evolution.fitness, comparable(lockstep.losses(), evolution.population),
+                                evolution.population.group_pairs());
     update.matrix = evolution.optimiser.at(step, update.fitness, start.noise.rank);
     update.vector = evolution.optimiser.at(step, update.fitness, 1);
     difference = lockstep.update(update);

@@ -33,6 +33,7 @@ class Auditor {
         population_(population(recording.config)),
         optimiser_(optimiser(recording.config)),
         shape_(*fitness_shape(recording.config.fitness)),
+        alone_(shape_ == FitnessShape::sign && population_.texts_per_pair == 1),
         reset_(recording.config.carry == "reset") {}
 
   // Samples that share a recorded point, in order of steps, from that point on.
@@ -78,7 +79,7 @@ class Auditor {
     for (const AuditSample& sample : samples)
       last_step[sample.pair] = std::max(last_step[sample.pair], sample.step);
     std::vector<Shard> shards;
-    if (shape_ != FitnessShape::sign || last_step.size() == population_.pairs()) {
+    if (!alone_ || last_step.size() == population_.pairs()) {
       shards.push_back({0, population_.pairs(), samples.back().step, nullptr});
     } else {
       for (const auto& [pair, step] : last_step) shards.push_back({pair, 1, step, nullptr});
@@ -125,7 +126,8 @@ class Auditor {
                          found = std::accumulate(losses.begin(), losses.end(), std::int64_t{0});
       if (logged != found) result.losses.push_back({step, logged, found});
     }
-    const auto fitness = fitness_of(shape_, losses, population_.group_pairs());
+    const auto fitness =
+        fitness_of(shape_, alone_ ? losses : comparable(losses, population_), population_.group_pairs());
     for (; first != end; ++first) {
       if (!shard.has(first->pair)) continue;
       const int logged = recording_.log.records[step].fitness[first->pair],
@@ -143,6 +145,7 @@ class Auditor {
   const Population population_;
   const Optimiser optimiser_;
   const FitnessShape shape_;
+  const bool alone_;  // a pair's fitness is of its own losses alone
   const bool reset_;
 };
 

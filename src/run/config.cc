@@ -165,8 +165,13 @@ const std::vector<Knob>& knobs() {
       {"activation", &C::activation, kMeaning, "Between the MLP's products: none or relu"},
       {"population", &C::population, kMeaning,
        "Members per step. More gives a cleaner direction for each update, at proportional cost"},
+      {"texts-per-pair", &C::texts_per_pair, kMeaning,
+       "2: a pair's members read a text each, and losses count from the mean of all members on their text, "
+       "which "
+       "learns much more per token; 1: both read the same, and any pair stands alone"},
       {"group-size", &C::group_size, kMeaning,
-       "Members that read the same text. 2 gives each pair its own, the most text per step"},
+       "Members that read the same text. Fewer read more text per step, more have a surer mean; 0 for 2 with "
+       "--texts-per-pair 1, each pair its own, and 8 with 2"},
       {"noise-reuse", &C::noise_reuse, kMeaning, "Steps that share one noise; 0 for one noise all along"},
       {"rank", &C::rank, kMeaning, "Rank of the perturbations. 1 is cheapest"},
       {"sigma-shift", &C::sigma_shift, kMeaning,
@@ -250,6 +255,7 @@ Result<RunConfig> config_from_json(std::string_view text, const std::string& nam
   if (!json.is_object())
     return fail(name, "is not a JSON object", "use a config.json that clutch wrote as a model");
   RunConfig config;
+  config.texts_per_pair = 1;
   for (const auto& [key, value] : json.items()) {
     const auto knob =
         std::find_if(knobs().begin(), knobs().end(), [&k = key](const Knob& one) { return one.key() == k; });
@@ -270,6 +276,7 @@ Population population(const RunConfig& config) {
   return {
       .size = static_cast<std::uint32_t>(config.population),
       .group_size = static_cast<std::uint32_t>(config.group_size),
+      .texts_per_pair = static_cast<std::uint32_t>(config.texts_per_pair),
       .noise_reuse = static_cast<std::uint32_t>(config.noise_reuse),
       .seed = static_cast<std::uint64_t>(config.seed),
       .noise = {.rank = static_cast<int>(config.rank), .sigma_shift = static_cast<int>(config.sigma_shift)}};
@@ -284,8 +291,10 @@ Status resolve(RunConfig& config) {
                      kMaxSteps = 99'999'999;  // a checkpoint's name has eight digits
   CLUTCH_RETURN_IF_ERROR(
       check_range("--population", config.population, 2, kMaxPopulation, "it is an even number"));
-  CLUTCH_RETURN_IF_ERROR(
-      check_range("--group-size", config.group_size, 2, kMaxPopulation, "2 is the default"));
+  CLUTCH_RETURN_IF_ERROR(check_range("--texts-per-pair", config.texts_per_pair, 1, 2, "2 is the default"));
+  if (config.group_size == 0) config.group_size = config.texts_per_pair == 1 ? 2 : 8;
+  CLUTCH_RETURN_IF_ERROR(check_range("--group-size", config.group_size, 2, kMaxPopulation,
+                                     "0 is for 2 with --texts-per-pair 1, and for 8 with 2"));
   CLUTCH_RETURN_IF_ERROR(check_range("--noise-reuse", config.noise_reuse, 0, kMost, "1 is the default"));
   CLUTCH_RETURN_IF_ERROR(check_range("--rank", config.rank, 1, kMaxRank, "1 is the default"));
   CLUTCH_RETURN_IF_ERROR(
@@ -309,7 +318,7 @@ Status resolve(RunConfig& config) {
     return fail("--fitness", fmt::format("'{}' is unknown", config.fitness),
                 fmt::format("choose from: {}", fmt::join(fitness_shape_names(), ", ")));
   }
-  if (*shape == FitnessShape::grouped && config.group_size == 2) {
+  if (*shape == FitnessShape::grouped && population(config).group_pairs() == 1) {
     return fail("--fitness", "'grouped' measures a pair by its group, and a group of 2 is the pair alone",
                 "give a larger --group-size, as 32, or --fitness sign, which is the same for single pairs");
   }

@@ -26,7 +26,8 @@ struct RunConfig {
   std::string arch = "egg";
   std::int64_t dim = 64, layers = 1, vocab = 256, window = 0;
   std::string dialect = "nano-egg", activation = "none";
-  std::int64_t population = 1024, group_size = 2, noise_reuse = 1, rank = 1, sigma_shift = 3;
+  std::int64_t population = 1024, noise_reuse = 1, rank = 1, sigma_shift = 3;
+  std::int64_t texts_per_pair = 2, group_size = 0;
   std::int64_t tokens_per_update = 25;
   std::string rule = "momentum";
   std::string alpha = "0.5", alpha_decay = "0.002";
@@ -66,7 +67,8 @@ struct Knob {
 const std::vector<Knob>& knobs();
 
 // config.json: an object with one member per knob, in the list's order. Parsing fills in defaults for absent
-// members and refuses unknown ones and wrong types, naming `name`.
+// members (but 1 for texts_per_pair, as in runs from before that knob) and refuses unknown ones and wrong
+// types, naming `name`.
 std::string to_json(const RunConfig& config);
 Result<RunConfig> config_from_json(std::string_view text, const std::string& name);
 

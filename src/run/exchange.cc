@@ -17,45 +17,72 @@ Status trouble_of(int rank, std::string_view message) {
   return fail(fmt::format("rank {}", rank), std::string(message), "mend that, then go on with --resume");
 }
 
-std::string encode(FitnessShape shape, const StepPart& part) {
+// How a rank's losses travel.
+enum class Form : std::uint8_t { kSigns, kDifferences, kLosses };
+
+Form form_of(FitnessShape shape, const Population& population) {
+  if (population.texts_per_pair == 2) return Form::kLosses;
+  return shape == FitnessShape::sign ? Form::kSigns : Form::kDifferences;
+}
+
+std::size_t encoded_bytes(Form form, std::uint32_t pairs) {
+  if (form == Form::kSigns) return kPrefixBytes + packed_fitness_bytes(FitnessShape::sign, pairs);
+  return kPrefixBytes + std::size_t{pairs} * (form == Form::kLosses ? 16 : 8);
+}
+
+std::string encode(Form form, const StepPart& part) {
   std::string out(1, part.stop ? kStop : kGo);
-  put_little_endian(out, part.digest, 8);
-  put_little_endian(
-      out,
-      static_cast<std::uint64_t>(std::accumulate(part.losses.begin(), part.losses.end(), std::int64_t{0})),
-      8);
-  put_little_endian(out, part.core_ns, 8);
-  if (shape == FitnessShape::sign) {
-    pack_fitness(shape, fitness_of(shape, part.losses, 1), out);  // sign knows no groups
-  } else {
-    for (std::size_t m = 0; m < part.losses.size(); m += 2) {
-      put_little_endian(out, static_cast<std::uint64_t>(part.losses[m + 1] - part.losses[m]), 8);
-    }
-  }
+  const auto put = [&](std::int64_t value) { put_little_endian(out, static_cast<std::uint64_t>(value), 8); };
+  put(static_cast<std::int64_t>(part.digest));
+  put(std::accumulate(part.losses.begin(), part.losses.end(), std::int64_t{0}));
+  put(static_cast<std::int64_t>(part.core_ns));
+  if (form == Form::kSigns)
+    pack_fitness(FitnessShape::sign, fitness_of(FitnessShape::sign, part.losses, 1), out);
+  for (std::size_t m = 0; form == Form::kDifferences && m < part.losses.size(); m += 2)
+    put(part.losses[m + 1] - part.losses[m]);
+  for (std::size_t m = 0; form == Form::kLosses && m < part.losses.size(); ++m) put(part.losses[m]);
   return out;
 }
 
-std::size_t encoded_bytes(FitnessShape shape, std::uint32_t pairs) {
-  return kPrefixBytes +
-         (shape == FitnessShape::sign ? packed_fitness_bytes(shape, pairs) : std::size_t{pairs} * 8);
+// Appends a rank's losses, or what gives the same fitness: 0 for plus and the difference for minus. False
+// where one is out of range.
+bool decode(Form form, const std::string& bytes, std::uint32_t pairs, std::vector<std::int64_t>& losses) {
+  std::vector<std::int8_t> signs(form == Form::kSigns ? pairs : 0);
+  if (!signs.empty() &&
+      !unpack_fitness(FitnessShape::sign, std::string_view(bytes).substr(kPrefixBytes), signs))
+    return false;
+  std::size_t at = kPrefixBytes;
+  for (std::uint32_t i = 0; i < 2 * pairs; ++i) {
+    std::int64_t value = 0;
+    if (form == Form::kSigns) {
+      value = i % 2 == 0 ? 0 : signs[i / 2];
+    } else if (form == Form::kLosses || i % 2 == 1) {
+      value = static_cast<std::int64_t>(get_little_endian(bytes, at, 8));
+      at += 8;
+    }
+    if (value <= (form == Form::kLosses ? -1 : -kMaxLoss) || value >= kMaxLoss) return false;
+    losses.push_back(value);
+  }
+  return true;
 }
 
 }  // namespace
 
-Result<StepOutcome> exchange_step(Cluster& cluster, FitnessShape shape, std::uint32_t pairs,
-                                  std::uint32_t group_pairs, const StepPart& part, const Status& trouble) {
-  const std::string mine = trouble.ok() ? encode(shape, part) : std::string(1, kTrouble) + trouble.message();
+Result<StepOutcome> exchange_step(Cluster& cluster, FitnessShape shape, const Population& population,
+                                  const StepPart& part, const Status& trouble) {
+  const Form form = form_of(shape, population);
+  const std::string mine = trouble.ok() ? encode(form, part) : std::string(1, kTrouble) + trouble.message();
   auto gathered = cluster.gather(mine);
   if (!trouble.ok()) return trouble;
   if (!gathered.ok()) return gathered.status();
 
   StepOutcome outcome{.fitness = {}, .bytes = mine.size()};
-  std::vector<std::int64_t> differences;  // as losses: 0 of plus, the difference of minus
+  std::vector<std::int64_t> losses;
   for (int r = 0; r < cluster.size(); ++r) {
     const std::string& bytes = gathered.value()[static_cast<std::size_t>(r)];
-    const std::uint32_t count = cluster.share(pairs, r).count;
+    const std::uint32_t count = cluster.share(population.pairs(), r).count;
     if (!bytes.empty() && bytes[0] == kTrouble) return trouble_of(r, std::string_view(bytes).substr(1));
-    if (bytes.size() != encoded_bytes(shape, count))
+    if (bytes.size() != encoded_bytes(form, count))
       return trouble_of(r, "sent a part of the wrong size; is it another clutch?");
     outcome.stop = outcome.stop || bytes[0] == kStop;
     if (outcome.odd_rank < 0 &&
@@ -63,23 +90,9 @@ Result<StepOutcome> exchange_step(Cluster& cluster, FitnessShape shape, std::uin
       outcome.odd_rank = r;
     outcome.loss += static_cast<std::int64_t>(get_little_endian(bytes, 9, 8));
     outcome.core_ns += get_little_endian(bytes, 17, 8);
-    if (shape == FitnessShape::sign) {
-      std::vector<std::int8_t> fitness(count);
-      if (!unpack_fitness(shape, std::string_view(bytes).substr(kPrefixBytes), fitness))
-        return trouble_of(r, "sent what is no fitness");
-      outcome.fitness.insert(outcome.fitness.end(), fitness.begin(), fitness.end());
-      continue;
-    }
-    for (std::uint32_t p = 0; p < count; ++p) {
-      const auto difference =
-          static_cast<std::int64_t>(get_little_endian(bytes, kPrefixBytes + std::size_t{p} * 8, 8));
-      if (difference < -kMaxLoss || difference > kMaxLoss)
-        return trouble_of(r, "sent what is no difference of losses");
-      differences.push_back(0);
-      differences.push_back(difference);
-    }
+    if (!decode(form, bytes, count, losses)) return trouble_of(r, "sent what is no fitness or loss");
   }
-  if (shape != FitnessShape::sign) outcome.fitness = fitness_of(shape, differences, group_pairs);
+  outcome.fitness = fitness_of(shape, comparable(losses, population), population.group_pairs());
   return outcome;
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/status.h"
 #include "evolution/fitness.h"
+#include "evolution/population.h"
 #include "run/cluster.h"
 
 namespace clutch {
@@ -29,12 +30,12 @@ struct StepOutcome {
   std::uint64_t core_ns = 0;         // of all ranks
 };
 
-// Exchanges a step's parts; `pairs` are the whole population's, `group_pairs` of which read the same text, on
-// whatever ranks they are. Shape sign travels packed, five pairs a byte;
-// other shapes need every pair's difference of losses, 8 bytes each. `trouble` is this rank's own failure, if
-// any; then, or if another rank has one, all ranks return it.
-Result<StepOutcome> exchange_step(Cluster& cluster, FitnessShape shape, std::uint32_t pairs,
-                                  std::uint32_t group_pairs, const StepPart& part, const Status& trouble);
+// Exchanges a step's parts of the whole population. Where a pair reads one text, shape sign travels packed,
+// five pairs a byte, and other shapes need every pair's difference of losses, 8 bytes each; where it reads
+// two, every loss travels, 16 bytes a pair. `trouble` is this rank's own failure, if any; then, or if another
+// rank has one, all ranks return it.
+Result<StepOutcome> exchange_step(Cluster& cluster, FitnessShape shape, const Population& population,
+                                  const StepPart& part, const Status& trouble);
 
 // All ranks return the first failure of any of them, naming its rank; or success where all succeeded.
 Status agree(Cluster& cluster, const Status& status);

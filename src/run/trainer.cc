@@ -279,8 +279,7 @@ Status Trainer::run_step(const std::atomic<bool>& stop, const Status& trouble, S
   const Status evaluated = trouble.ok() ? evaluate_share(part.losses) : trouble;
   part.stop = stop;
   part.core_ns = static_cast<std::uint64_t>(1e9 * (process_core_seconds() - core_seconds_outside_));
-  auto exchanged =
-      exchange_step(cluster_, fitness_, population_.pairs(), population_.group_pairs(), part, evaluated);
+  auto exchanged = exchange_step(cluster_, fitness_, population_, part, evaluated);
   if (!exchanged.ok()) return exchanged.status();
   const StepOutcome& outcome = exchanged.value();
   if (outcome.odd_rank >= 0) return name_odd_rank(outcome.odd_rank);

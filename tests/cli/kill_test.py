@@ -109,7 +109,7 @@ class KillTest(CliTest):
         """What a kill at any moment would leave, seen by looking all the time: checkpoints appear whole."""
         run = self.folder / "run"
         # Steps of no work on a model of 1 MB, so that nearly all the time goes into writing it.
-        knobs = dict(dim=256, population=2, tokens_per_update=1, steps=60, checkpoint_every=1, keep=1, threads=1)
+        knobs = dict(dim=256, population=2, texts_per_pair=1, tokens_per_update=1, steps=60, checkpoint_every=1, keep=1, threads=1)
         process = self.start("train", "--out", run, *flags({**knobs, "data": self.text(), "validate_every": 0}))
         seen, sizes = set(), set()
         while process.poll() is None:

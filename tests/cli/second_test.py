@@ -22,15 +22,17 @@ SAMPLINGS = [  # temp, top_k, top_p, min_p
 
 
 def random_config(rng):
-    group = rng.choice([2, 2, 4, 6])
+    texts = rng.choice([1, 2])
+    group = rng.choice([2, 2, 4, 6] if texts == 1 else [2, 3, 4])
     return dict(
         dim=rng.choice([1, 3, 5, 7, 8, 9, 12, 16, 17]),
         layers=rng.choice([1, 1, 2]),
         vocab=rng.randrange(16, 41),
         dialect=rng.choice(["nano-egg", "egg.c"]),
         activation=rng.choice(["none", "relu"]),
-        population=group * rng.randrange(1, 5),
+        population=texts * group * rng.randrange(1, 5 if texts == 1 else 3),
         group_size=group,
+        texts_per_pair=texts,
         noise_reuse=rng.randrange(3),
         seed=rng.choice([rng.randrange(100), rng.randrange(2**31, 2**63)]),
         rank=rng.randrange(1, 4),
@@ -48,7 +50,7 @@ def random_config(rng):
         schedule_steps=rng.choice([0, 2, 7]),
         warmup=rng.choice([0, 0, 1, 3]),
         cooldown=rng.choice([0, 0, 2, 3]),
-        fitness=rng.choice(["sign", "scaled", "scaled", "clipped", "strong"] + ["grouped"] * (group > 2)),
+        fitness=rng.choice(["sign", "scaled", "scaled", "clipped", "strong"] + ["grouped"] * (texts * group > 2)),
         steps=rng.randrange(3, 6),
     )
 
@@ -145,28 +147,30 @@ class SecondTest(CliTest):
             self.compare(seed)
 
     def test_corners(self):
-        self.compare(100, dim=1, population=2, group_size=2)
-        self.compare(101, fitness="scaled", population=24, group_size=2, noise_reuse=0, rank=3, sigma_shift=0)
+        self.compare(100, dim=1, population=2, group_size=2, texts_per_pair=1, fitness="scaled")
+        self.compare(101, fitness="scaled", population=24, group_size=2, texts_per_pair=1, noise_reuse=0, rank=3, sigma_shift=0)
         self.compare(102, alpha="0.000001")
         self.compare(103, dialect="egg.c", activation="relu", layers=3, dim=5)
-        self.compare(104, rule="momentum", momentum="0", rate="8", fitness="scaled", population=24, group_size=2)
+        self.compare(104, rule="momentum", momentum="0", rate="8", fitness="scaled", population=24, group_size=2, texts_per_pair=1)
         self.compare(105, rule="momentum", fitness="scaled", rank=3, noise_reuse=0, steps=6)
         self.compare(106, rule="adamw", rate="8", fitness="scaled", momentum="0.9", steps=6)
         self.compare(107, rule="carry", rate="8", weight_decay="1", schedule="cosine", steps=6)
-        self.compare(108, fitness="grouped", population=24, group_size=6)
+        self.compare(108, fitness="grouped", population=24, group_size=6, texts_per_pair=1)
+        self.compare(109, fitness="grouped", population=24, group_size=6, texts_per_pair=2)
+        self.compare(110, fitness="sign", population=18, group_size=3, texts_per_pair=2)
 
     def test_transformers(self):
         """Windows shorter and longer than a step, documents that begin within, states kept and not."""
         small = dict(arch="transformer", dim=64, dialect="nano-egg", activation="none", population=4, steps=3)
-        self.compare(200, **small, window=5, layers=2, tokens_per_update=8, group_size=2)
-        self.compare(201, **small, window=30, layers=1, tokens_per_update=7, group_size=4, rank=2)
-        self.compare(202, **small, window=6, layers=1, tokens_per_update=6, group_size=2, carry="reset")
-        self.compare(203, **{**small, "dim": 128, "steps": 2}, window=16, layers=1, tokens_per_update=16, group_size=2)
+        self.compare(200, **small, window=5, layers=2, tokens_per_update=8, group_size=2, texts_per_pair=1)
+        self.compare(201, **small, window=30, layers=1, tokens_per_update=7, group_size=4, texts_per_pair=1, rank=2)
+        self.compare(202, **small, window=6, layers=1, tokens_per_update=6, group_size=2, texts_per_pair=1, carry="reset")
+        self.compare(203, **{**small, "dim": 128, "steps": 2}, window=16, layers=1, tokens_per_update=16, group_size=2, texts_per_pair=1)
 
     def test_transformers_at_random(self):
         first = random_seed(self)
         rng = random.Random(first)
-        knobs = dict(arch="transformer", dim=64, dialect="nano-egg", activation="none", population=4, group_size=2)
+        knobs = dict(arch="transformer", dim=64, dialect="nano-egg", activation="none", population=4, group_size=2, texts_per_pair=1)
         self.compare(first, **knobs, steps=2, layers=1, window=rng.randrange(1, 12), carry=rng.choice(["keep", "reset"]))
 
     def test_negative_seed_is_the_seed_modulo_2_to_the_64(self):
@@ -178,7 +182,7 @@ class SecondTest(CliTest):
     def test_alpha_above_1_is_a_schedule(self):
         """alpha 1.5 stands for alpha 1 that decays by (2^1.5 - 1) / 1000 a step."""
         tokens = list(range(16)) * 3
-        knobs = dict(dim=6, vocab=16, population=8, group_size=2, tokens_per_update=4, steps=4)
+        knobs = dict(dim=6, vocab=16, population=8, group_size=2, texts_per_pair=1, tokens_per_update=4, steps=4)
         knobs |= dict(sigma_shift=4, fitness="sign")
         run = self.train("run", data=self.file("t.bin", bin_tokens(tokens)), valid_fraction=0, alpha="1.5", **knobs)
         config = clutch2.Config(layers=1, alpha="1", alpha_decay="0.001828427", **knobs)
@@ -189,7 +193,7 @@ class SecondTest(CliTest):
         """Without --valid the last thousandths of the text are held out, and the rest is trained on."""
         rng = random.Random(9)
         tokens = random_tokens(rng, 20, 200, 201)
-        knobs = dict(dim=5, vocab=20, population=4, group_size=2, tokens_per_update=4, steps=2)
+        knobs = dict(dim=5, vocab=20, population=4, group_size=2, texts_per_pair=1, tokens_per_update=4, steps=2)
         text = self.file("t.bin", bin_tokens(tokens))
         knobs |= dict(sigma_shift=4, fitness="sign")
         run = self.train("run", data=text, valid_fraction="0.1", validate_every=1, **knobs)
@@ -202,7 +206,7 @@ class SecondTest(CliTest):
 
     def test_bytes(self):
         """A vocabulary of 256, whose prompt and output are bytes."""
-        knobs = dict(dim=6, vocab=256, population=4, group_size=2, tokens_per_update=5, steps=2, alpha_decay="0.002")
+        knobs = dict(dim=6, vocab=256, population=4, group_size=2, texts_per_pair=1, tokens_per_update=5, steps=2, alpha_decay="0.002")
         text = self.text(300)
         knobs |= dict(sigma_shift=4, fitness="sign")
         run = self.train("run", data=text, valid_fraction=0, **knobs)

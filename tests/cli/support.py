@@ -31,7 +31,7 @@ TIMEOUT_S = 120  # of one command; sanitizer builds are slow
 
 # A run of a few milliseconds a step, in which no default decides a bit. None leaves a knob out.
 TINY = dict(
-    dim=16, population=16, tokens_per_update=8, steps=10, threads=1, group_size=2, noise_reuse=1, rank=1,
+    dim=16, population=16, tokens_per_update=8, steps=10, threads=1, texts_per_pair=1, group_size=2, noise_reuse=1, rank=1,
     sigma_shift=4, rule="threshold", schedule="inverse", alpha="0.5", alpha_decay="0.002", fitness="sign", valid_fraction="0.05",
 )  # fmt: skip
 

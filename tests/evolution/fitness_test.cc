@@ -148,7 +148,44 @@ TEST(Fitness, NamesAndLargestMagnitudes) {
   EXPECT_EQ(max_fitness(FitnessShape::scaled), 127);
 }
 
+TEST(Comparable, OfOneTextAreTheLossesThemselves) {
+  const std::vector<std::int64_t> losses = {5, 7, 1, 9};
+  EXPECT_EQ(comparable(losses, {.size = 4, .group_size = 4, .noise = {}}), losses);
+}
+
+TEST(Comparable, OfTwoTextsAreMeasuredFromTheMeanOfTheirText) {
+  // Plus members read 5, 1, 3 (mean 3); minus members 7, 9, 9 (mean 8 and a third).
+  const std::vector<std::int64_t> losses = {5, 7, 1, 9, 3, 9};
+  const Population population{.size = 6, .group_size = 3, .texts_per_pair = 2, .noise = {}};
+  EXPECT_EQ(comparable(losses, population), (std::vector<std::int64_t>{2, -1, -2, 1, 0, 1}));
+}
+
+TEST(Comparable, IsItsDefinitionAndForgetsHowHardATextIs) {
+  for (const auto& losses : many_losses()) {
+    for (std::uint32_t group : {2u, 3u, 5u}) {
+      const Population population{.size = static_cast<std::uint32_t>(losses.size()),
+                                  .group_size = group,
+                                  .texts_per_pair = 2,
+                                  .noise = {}};
+      if (population.size / 2 % group != 0) continue;
+      std::vector<std::int64_t> expected, harder;
+      for (std::uint32_t m = 0; m < population.size; ++m) {
+        Wide sum = 0;
+        for (std::uint32_t other = 0; other < population.size; ++other)
+          if (population.stream_of(other) == population.stream_of(m)) sum += losses[other];
+        expected.push_back(static_cast<std::int64_t>(losses[m] - sum / static_cast<Wide>(group)));
+        harder.push_back(losses[m] / 2 + 1000 * population.stream_of(m));
+      }
+      EXPECT_EQ(comparable(losses, population), expected);
+      std::vector<std::int64_t> halves;
+      for (const std::int64_t loss : losses) halves.push_back(loss / 2);
+      EXPECT_EQ(comparable(harder, population), comparable(halves, population));
+    }
+  }
+}
+
 TEST(Fitness, WantsPairs) {
+  EXPECT_DEATH(comparable(std::vector<std::int64_t>(3), {.size = 4, .noise = {}}), "of the whole population");
   EXPECT_DEATH(fitness_of(FitnessShape::sign, std::vector<std::int64_t>(3), 1), "losses come in pairs");
   EXPECT_DEATH(fitness_of(FitnessShape::grouped, std::vector<std::int64_t>(6), 2), "groups are whole");
 }

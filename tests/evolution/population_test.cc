@@ -5,6 +5,7 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 namespace clutch {
 namespace {
@@ -20,6 +21,19 @@ TEST(Population, PairsStreamsAndMembers) {
     ++readers[p.stream_of(m)];
   }
   EXPECT_EQ(readers, (std::map<std::uint32_t, int>{{0, 6}, {1, 6}, {2, 6}, {3, 6}}));
+}
+
+TEST(Population, PairsOfTwoTexts) {
+  const Population p{.size = 24, .group_size = 3, .texts_per_pair = 2, .noise = {}};
+  EXPECT_EQ(p.streams(), 8u);
+  EXPECT_EQ(p.group_pairs(), 3u);
+  std::map<std::uint32_t, std::vector<std::uint32_t>> readers;
+  for (std::uint32_t m = 0; m < p.size; ++m) readers[p.stream_of(m)].push_back(m);
+  EXPECT_EQ(readers.size(), 8u);
+  EXPECT_EQ(readers[0], (std::vector<std::uint32_t>{0, 2, 4}));
+  EXPECT_EQ(readers[1], (std::vector<std::uint32_t>{1, 3, 5}));
+  EXPECT_EQ(readers[2], (std::vector<std::uint32_t>{6, 8, 10}));
+  EXPECT_EQ(readers[7], (std::vector<std::uint32_t>{19, 21, 23}));
 }
 
 TEST(Population, EpochsFollowNoiseReuse) {
@@ -38,6 +52,7 @@ TEST(VerifyPopulation, AcceptsOrNamesTheFlag) {
     std::uint32_t size, group_size;
     int rank, max_fitness;
     const char* answer;
+    std::uint32_t texts = 1;
   } rows[] = {
       {2, 2, 1, 1, "ok"},
       {24, 2, 1, 1, "ok"},
@@ -52,6 +67,14 @@ TEST(VerifyPopulation, AcceptsOrNamesTheFlag) {
       {24, 3, 1, 1, "--group-size: 3 is not even"},
       {24, 10, 1, 1, "--group-size: 10 is not even or does not divide the population of 24"},
       {24, 48, 1, 1, "--group-size: 48 is not even"},
+      {24, 3, 1, 1, "ok", 2},
+      {24, 12, 1, 1, "ok", 2},
+      {24, 24, 1, 1, "--group-size: 24 is below 2 or does not divide half the population of 24", 2},
+      {24, 8, 1, 1, "--group-size: 8 is below 2 or does not divide half the population of 24", 2},
+      {24, 1, 1, 1, "--group-size: 1 is below 2", 2},
+      {24, 0, 1, 1, "--group-size: 0 is below 2", 2},
+      {24, 2, 1, 1, "--texts-per-pair: 0 is neither 1 nor 2", 0},
+      {24, 2, 1, 1, "--texts-per-pair: 3 is neither 1 nor 2", 3},
       // pairs · rank · 47² · max fitness against 2^31 - 1: the last that fits and the first that does not.
       {2 * 972151, 2, 1, 1, "ok"},
       {2 * 972152, 2, 1, 1,
@@ -63,7 +86,10 @@ TEST(VerifyPopulation, AcceptsOrNamesTheFlag) {
       {kMaxPopulation, 2, 64, 127, "--population: 16777216 members of rank 64"},
   };
   for (const auto& row : rows) {
-    const Population p{.size = row.size, .group_size = row.group_size, .noise = {.rank = row.rank}};
+    const Population p{.size = row.size,
+                       .group_size = row.group_size,
+                       .texts_per_pair = row.texts,
+                       .noise = {.rank = row.rank}};
     const std::string message = verify_population(p, row.max_fitness).message();
     EXPECT_EQ(message.substr(0, std::string(row.answer).size()), row.answer);
   }

@@ -15,7 +15,8 @@ namespace {
 RunConfig with(const std::function<void(RunConfig&)>& change) {
   RunConfig config;
   config.data = {"text"};
-  config.population = 1024, config.group_size = 2, config.rank = 1, config.fitness = "sign";
+  config.population = 1024, config.group_size = 2, config.texts_per_pair = 1, config.rank = 1,
+  config.fitness = "sign";
   change(config);
   return config;
 }
@@ -77,6 +78,7 @@ TEST(RunConfig, MissingMembersHaveDefaultsAndNumbersBecomeText) {
   ASSERT_TRUE(config.ok()) << config.status().message();
   RunConfig expected;
   expected.data = {"a"}, expected.alpha = "0.25", expected.alpha_decay = "0.001", expected.dim = 12;
+  expected.texts_per_pair = 1;  // as in runs from before that knob
   expect_equal(config.value(), expected);
 }
 
@@ -237,7 +239,11 @@ TEST(Resolve, RefusalsNameTheFlag) {
       {[](C& c) { c.population = 1 << 22; }, "--population: 4194304 members of rank 1 could sum a vote"},
       {[](C& c) { c.population = 20000, c.fitness = "scaled"; },
        "--population: 20000 members of rank 1 could sum"},
-      {[](C& c) { c.group_size = 0; }, "--group-size: 0 is outside"},
+      {[](C& c) { c.texts_per_pair = 0; }, "--texts-per-pair: 0 is outside 1..2"},
+      {[](C& c) { c.texts_per_pair = 3; }, "--texts-per-pair: 3 is outside 1..2"},
+      {[](C& c) { c.group_size = 1; }, "--group-size: 1 is outside"},
+      {[](C& c) { c.population = 24, c.texts_per_pair = 2, c.group_size = 0; },
+       "--group-size: 8 is below 2 or does not divide half the population of 24"},
       {[](C& c) { c.fitness = "grouped"; },
        "--fitness: 'grouped' measures a pair by its group, and a group of 2 is the pair alone; give a "
        "larger"},
@@ -338,13 +344,15 @@ TEST(Resolve, AnythingElseStaysAsItWas) {
 
 TEST(RunConfig, PartsForOtherFolders) {
   const RunConfig config = with([](RunConfig& c) {
-    c.population = 24, c.group_size = 6, c.noise_reuse = 3, c.rank = 5, c.sigma_shift = 7, c.seed = -1;
+    c.population = 24, c.group_size = 6, c.texts_per_pair = 2, c.noise_reuse = 3, c.rank = 5,
+    c.sigma_shift = 7, c.seed = -1;
     c.dim = 12, c.layers = 3, c.vocab = 99, c.dialect = "egg.c", c.activation = "relu";
     c.alpha = "0.25", c.alpha_decay = "1e-3", c.valid_fraction = "0.0505";
   });
   const Population p = population(config);
   EXPECT_EQ(p.size, 24u);
   EXPECT_EQ(p.group_size, 6u);
+  EXPECT_EQ(p.texts_per_pair, 2u);
   EXPECT_EQ(p.noise_reuse, 3u);
   EXPECT_EQ(p.seed, ~0ULL);
   EXPECT_EQ(p.noise.rank, 5);

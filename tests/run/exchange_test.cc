@@ -69,7 +69,10 @@ class Threads {
 };
 
 constexpr int kSizes[] = {1, 2, 3, 5};
-constexpr std::uint32_t kPairs = 15, kGroupPairs = 5;  // groups lie across ranks
+// Groups lie across ranks.
+constexpr std::uint32_t kPairs = 15;
+const Population kOneText{.size = 2 * kPairs, .group_size = 10, .texts_per_pair = 1, .noise = {}},
+    kTwoTexts{.size = 2 * kPairs, .group_size = 5, .texts_per_pair = 2, .noise = {}};
 
 // Some ties, some far apart, and losses near the largest there are.
 std::vector<std::int64_t> make_losses() {
@@ -93,13 +96,14 @@ StepPart part_of(const Cluster& cluster, const std::vector<std::int64_t>& losses
 // exchange_step on `size` ranks; the message or outcome of each rank.
 std::vector<Result<StepOutcome>> exchange(Threads& threads, int size, FitnessShape shape,
                                           const std::function<void(int, StepPart&)>& change,
-                                          const std::function<Status(int)>& trouble) {
+                                          const std::function<Status(int)>& trouble,
+                                          const Population& population = kOneText) {
   std::vector<Result<StepOutcome>> outcomes(static_cast<std::size_t>(size), StepOutcome{});
   threads.run([&](Cluster& cluster) {
     StepPart part = part_of(cluster, make_losses());
     change(cluster.rank(), part);
     outcomes[static_cast<std::size_t>(cluster.rank())] =
-        exchange_step(cluster, shape, kPairs, kGroupPairs, part, trouble(cluster.rank()));
+        exchange_step(cluster, shape, population, part, trouble(cluster.rank()));
   });
   return outcomes;
 }
@@ -126,23 +130,29 @@ TEST(Share, CoversAllItemsAsEvenlyAsTheyDivide) {
   }
 }
 
-TEST(ExchangeStep, AnyNumberOfRanksGivesWhatOneProcessGives) {
+void expect_what_one_process_gives(FitnessShape shape, const Population& population,
+                                   std::uint64_t most_bytes) {
   const auto losses = make_losses();
-  for (const FitnessShape shape : {FitnessShape::sign, FitnessShape::scaled, FitnessShape::grouped}) {
-    const auto fitness = fitness_of(shape, losses, kGroupPairs);
-    const std::int64_t sum = std::accumulate(losses.begin(), losses.end(), std::int64_t{0});
-    for (const int size : kSizes) {
-      Threads threads(size);
-      for (const auto& outcome : exchange(threads, size, shape, kNoChange, kNoTrouble)) {
-        ASSERT_TRUE(outcome.ok()) << outcome.status().message();
-        EXPECT_EQ(outcome.value().fitness, fitness) << name(shape) << ", ranks " << size;
-        EXPECT_EQ(outcome.value().loss, sum);
-        EXPECT_FALSE(outcome.value().stop);
-        EXPECT_EQ(outcome.value().odd_rank, -1);
-        EXPECT_EQ(outcome.value().core_ns, static_cast<std::uint64_t>(1000 * size + size * (size - 1) / 2));
-        EXPECT_LE(outcome.value().bytes, 25 + (shape == FitnessShape::sign ? kPairs / 5 + 1 : 8 * kPairs));
-      }
+  const auto fitness = fitness_of(shape, comparable(losses, population), population.group_pairs());
+  const std::int64_t sum = std::accumulate(losses.begin(), losses.end(), std::int64_t{0});
+  for (const int size : kSizes) {
+    Threads threads(size);
+    for (const auto& outcome : exchange(threads, size, shape, kNoChange, kNoTrouble, population)) {
+      ASSERT_TRUE(outcome.ok()) << outcome.status().message();
+      EXPECT_EQ(outcome.value().fitness, fitness) << name(shape) << ", ranks " << size;
+      EXPECT_EQ(outcome.value().loss, sum);
+      EXPECT_FALSE(outcome.value().stop);
+      EXPECT_EQ(outcome.value().odd_rank, -1);
+      EXPECT_EQ(outcome.value().core_ns, static_cast<std::uint64_t>(1000 * size + size * (size - 1) / 2));
+      EXPECT_LE(outcome.value().bytes, 25 + most_bytes);
     }
+  }
+}
+
+TEST(ExchangeStep, AnyNumberOfRanksGivesWhatOneProcessGives) {
+  for (const FitnessShape shape : {FitnessShape::sign, FitnessShape::scaled, FitnessShape::grouped}) {
+    expect_what_one_process_gives(shape, kOneText, shape == FitnessShape::sign ? kPairs / 5 + 1 : 8 * kPairs);
+    expect_what_one_process_gives(shape, kTwoTexts, 16 * kPairs);
   }
 }
 
@@ -195,22 +205,32 @@ TEST(ExchangeStep, AnOddRankIsNamed) {
 
 TEST(ExchangeStep, PartsOfTheWrongSizeOrOfNoFitnessAreRefused) {
   const struct {
-    const char* expected;
-    std::function<void(std::string&)> change;
-  } rows[] = {
-      {"rank 1: sent a part of the wrong size", [](std::string& bytes) { bytes.pop_back(); }},
-      {"rank 1: sent a part of the wrong size", [](std::string& bytes) { bytes += '\0'; }},
-      {"rank 1: sent a part of the wrong size", [](std::string& bytes) { bytes.clear(); }},
-      {"rank 1: sent what is no fitness", [](std::string& bytes) { bytes.back() = '\xff'; }},
-  };
-  for (const auto& row : rows) {
-    Threads threads(3);
-    threads.tamper = [&](int rank, int, std::string& bytes) {
-      if (rank == 1) row.change(bytes);
+    FitnessShape shape;
+    Population population;
+    char last;  // byte of a part that cannot be: of signs, of a difference, of a loss too large or negative
+  } forms[] = {{FitnessShape::sign, kOneText, '\xff'},
+               {FitnessShape::scaled, kOneText, '\x7f'},
+               {FitnessShape::sign, kTwoTexts, '\x7f'},
+               {FitnessShape::scaled, kTwoTexts, '\xff'}};
+  for (const auto& form : forms) {
+    const struct {
+      const char* expected;
+      std::function<void(std::string&)> change;
+    } rows[] = {
+        {"rank 1: sent a part of the wrong size", [](std::string& bytes) { bytes.pop_back(); }},
+        {"rank 1: sent a part of the wrong size", [](std::string& bytes) { bytes += '\0'; }},
+        {"rank 1: sent a part of the wrong size", [](std::string& bytes) { bytes.clear(); }},
+        {"rank 1: sent what is no fitness or loss", [&](std::string& bytes) { bytes.back() = form.last; }},
     };
-    for (const auto& outcome : exchange(threads, 3, FitnessShape::sign, kNoChange, kNoTrouble)) {
-      ASSERT_FALSE(outcome.ok());
-      EXPECT_EQ(outcome.status().message().find(row.expected), 0u) << outcome.status().message();
+    for (const auto& row : rows) {
+      Threads threads(3);
+      threads.tamper = [&](int rank, int, std::string& bytes) {
+        if (rank == 1) row.change(bytes);
+      };
+      for (const auto& outcome : exchange(threads, 3, form.shape, kNoChange, kNoTrouble, form.population)) {
+        ASSERT_FALSE(outcome.ok());
+        EXPECT_EQ(outcome.status().message().find(row.expected), 0u) << outcome.status().message();
+      }
     }
   }
 }
@@ -276,7 +296,7 @@ class ClusterRunTest : public ::testing::Test {
     c.data = {folder_ / "text"};
     c.dim = 8, c.population = 20, c.tokens_per_update = 8, c.steps = 6, c.fitness = fitness;
     c.sigma_shift = 4;
-    c.validate_every = 0, c.checkpoint_every = 3, c.threads = 1, c.group_size = 4;
+    c.validate_every = 0, c.checkpoint_every = 3, c.threads = 1, c.texts_per_pair = 1, c.group_size = 4;
     return c;
   }
 
@@ -305,12 +325,23 @@ class ClusterRunTest : public ::testing::Test {
 };
 
 TEST_F(ClusterRunTest, SameLogAndStatesOnAnyNumberOfRanks) {
-  for (const char* fitness : {"sign", "scaled", "grouped"}) {
-    const std::string alone = std::string(fitness) + "1";
+  const struct {
+    const char *name, *fitness;
+    int texts, group;
+  } rows[] = {{"signs", "sign", 1, 4},
+              {"differences", "scaled", 1, 4},
+              {"groups", "grouped", 1, 4},
+              {"two texts", "scaled", 2, 5},
+              {"signs of two texts", "sign", 2, 2},
+              {"groups of two texts", "grouped", 2, 5}};
+  for (const auto& row : rows) {
+    RunConfig c = config(row.fitness);
+    c.texts_per_pair = row.texts, c.group_size = row.group;
+    const std::string alone = std::string(row.name) + "1";
     for (const int size : kSizes) {
-      const std::string run = fitness + std::to_string(size);
+      const std::string run = row.name + std::to_string(size);
       Threads threads(size);
-      expect_ok(train(threads, size, run, config(fitness)));
+      expect_ok(train(threads, size, run, c));
       EXPECT_EQ(read_log(log_path(folder_ / run)).value().records,
                 read_log(log_path(folder_ / alone)).value().records);
       const auto expected = read_last_checkpoint(folder_ / alone),

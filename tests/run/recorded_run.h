@@ -59,6 +59,7 @@ class RecordedRunTest : public ::testing::Test {
     RunConfig c;
     c.data = {folder_ / "text"};
     c.dim = 8, c.population = 12, c.tokens_per_update = 8, c.steps = 10, c.seed = 5;
+    c.texts_per_pair = 1;
     c.rule = "threshold", c.schedule = "inverse", c.weight_decay = "0", c.fitness = "sign", c.sigma_shift = 4;
     c.validate_every = 0, c.checkpoint_every = 4, c.threads = 1;
     return c;

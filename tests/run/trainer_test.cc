@@ -60,7 +60,8 @@ class TrainerTest : public ::testing::Test {
     RunConfig c;
     c.data = {text()};
     c.dim = 8, c.layers = 1, c.vocab = 256, c.dialect = "nano-egg", c.activation = "none";
-    c.population = 8, c.group_size = 2, c.noise_reuse = 1, c.rank = 1, c.sigma_shift = 4;
+    c.population = 8, c.group_size = 2, c.texts_per_pair = 1, c.noise_reuse = 1, c.rank = 1,
+    c.sigma_shift = 4;
     c.tokens_per_update = 16, c.alpha = "0.5", c.alpha_decay = "0.002", c.fitness = "sign", c.seed = 1;
     c.rule = "threshold", c.schedule = "inverse", c.weight_decay = "0";
     c.valid_fraction = "0.05", c.valid_tokens = 131072, c.validate_every = 0, c.sample_every = 0;
@@ -71,7 +72,8 @@ class TrainerTest : public ::testing::Test {
   RunConfig other_config() const {
     RunConfig c = config();
     c.dim = 6, c.layers = 2, c.dialect = "egg.c", c.activation = "relu";
-    c.population = 12, c.group_size = 4, c.noise_reuse = 2, c.seed = 99, c.rank = 3, c.sigma_shift = 2;
+    c.population = 12, c.group_size = 4, c.texts_per_pair = 1, c.noise_reuse = 2, c.seed = 99, c.rank = 3,
+    c.sigma_shift = 2;
     c.tokens_per_update = 10, c.alpha = "0.3", c.alpha_decay = "0.05", c.fitness = "scaled";
     c.valid_fraction = "0";
     return c;
@@ -187,6 +189,9 @@ TEST_F(TrainerTest, KnobsOfMeaningMatter) {
       [](RunConfig& c) { c.dialect = "egg.c"; },
       [](RunConfig& c) { c.activation = "relu"; },
       [](RunConfig& c) { c.group_size = 4; },
+      [](RunConfig& c) { c.texts_per_pair = 2; },
+      [](RunConfig& c) { c.texts_per_pair = 2, c.fitness = "scaled"; },
+      [](RunConfig& c) { c.texts_per_pair = 2, c.group_size = 4; },
       [](RunConfig& c) { c.noise_reuse = 0; },
       [](RunConfig& c) { c.noise_reuse = 2; },
       [](RunConfig& c) { c.rank = 2; },

@@ -70,6 +70,7 @@ class Config:
     carry: str = "keep"
     population: int = 8
     group_size: int = 8
+    texts_per_pair: int = 1
     noise_reuse: int = 1
     seed: int = 0
     rank: int = 1
@@ -97,12 +98,14 @@ class Config:
             raise ValueError("unknown architecture or carry")
         if self.fitness not in ("sign", "scaled", "clipped", "strong", "grouped"):
             raise ValueError("unknown fitness")
-        if self.fitness == "grouped" and self.group_size == 2:
+        if self.texts_per_pair not in (1, 2):
+            raise ValueError("a pair reads one text or two")
+        if self.fitness == "grouped" and self.texts_per_pair * self.group_size == 2:
             raise ValueError("a group of one pair")
         if self.rule not in RULES or self.schedule not in ("constant", "inverse", "root", "cosine"):
             raise ValueError("unknown rule or schedule")
-        if self.population % 2 or self.population % self.group_size:
-            raise ValueError("the population must be even and a multiple of group_size")
+        if self.population % 2 or self.population % (self.texts_per_pair * self.group_size):
+            raise ValueError("the population must be even and of whole groups")
         if not 0 <= self.seed <= MASK64 or not 0 < q_down(self.alpha, 30) <= 2**30:
             raise ValueError("seed or alpha out of range")
 
@@ -574,6 +577,14 @@ def window(config, tokens, step, stream):
     return [tokens[(start + i) % n] for i in range(t + 1)]
 
 
+def stream_of(config, member):
+    """The stream that a member reads."""
+    if config.texts_per_pair == 1:
+        return member // config.group_size
+    block, minus = member // (2 * config.group_size), member % 2
+    return 2 * block + minus
+
+
 def loss_of_text(config, member, text, state):
     """The sum of losses where each token of a text predicts the next, and the state at its end."""
     total = 0
@@ -598,7 +609,17 @@ def evaluate_held_out(config, weights, tokens, streams=1, limit=None):
 # ---- A step ---------------------------------------------------------------------------------------------------------
 
 
+def comparable(config, losses):
+    """Losses less the mean of their text, where a pair reads two."""
+    if config.texts_per_pair == 1:
+        return losses
+    streams = [stream_of(config, m) for m in range(config.population)]
+    means = [sum(l for l, s in zip(losses, streams) if s == stream) // config.group_size for stream in range(max(streams) + 1)]
+    return [l - means[s] for l, s in zip(losses, streams)]
+
+
 def fitness_of(kind, losses, group_size=2):
+    """Of comparable losses; group_size members in a row are measured together."""
     if kind == "grouped":
         groups = [losses[i : i + group_size] for i in range(0, len(losses), group_size)]
         return [f for group in groups for f in fitness_of("scaled", group)]
@@ -787,11 +808,11 @@ def train(config, tokens, steps=None, weights=None, memory=None):
         losses = []
         for m in range(config.population):
             member = Member(config, weights, factors[m // 2], -1 if m % 2 else 1)
-            text = window(config, tokens, step, m // config.group_size)
+            text = window(config, tokens, step, stream_of(config, m))
             state = states[m] if config.carry == "keep" else zero_state(config)
             loss, states[m] = loss_of_text(config, member, text, state)
             losses.append(loss)
-        fitness = fitness_of(config.fitness, losses, config.group_size)
+        fitness = fitness_of(config.fitness, comparable(config, losses), config.texts_per_pair * config.group_size)
         moved = 0
         for index, tensor in enumerate(tensors):
             v = votes(tensor, [factors[p][index] for p in pairs], fitness)
