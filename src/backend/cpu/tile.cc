@@ -228,7 +228,7 @@ void TileEvaluator::run_matmul(int index, const Part& part) {
        .largest_sum = bounds.accumulator,
        .largest_projection = bounds.projection,
        .largest_perturbation = bounds.perturbation,
-       .next = part.tokens > 1 ? model_.next_packed[index] : Ahead{nullptr, 0},
+       .next = model_.next_packed[index],
        .scratch = scratch_.data()});
 }
 

@@ -66,6 +66,18 @@ CLUTCH_SIMD const X* rows_as(X* prepared, const std::int8_t* plain) {
 // Asks for a piece of memory bit by bit: a panel of weights comes from the third-level cache or from memory,
 // which takes longer than the first block of rows computes, unless it was asked for while the last panel was
 // worked on.
+//
+// Between states it is not: token after token meets the same weights, which stay in the second-level cache,
+// and requests would only keep loads waiting.
+inline Ahead next_panel(const MatmulTask& task, std::int64_t column) {
+  if (task.tokens == 1) return {nullptr, 0};
+  if (column + kColumns == task.n) return task.next;
+  const std::size_t bytes = panel_bytes(task.k);
+  return {
+      static_cast<const std::byte*>(task.packed) + static_cast<std::size_t>(column / kColumns + 1) * bytes,
+      bytes};
+}
+
 class Prefetch {
  public:
   Prefetch(Ahead ahead, std::int64_t parts)
@@ -130,12 +142,8 @@ void run_panels(const MatmulTask& task, const Scratch& scratch) {
   const std::int64_t at_a_time = 1 + kReadyBytes / (stretches.rows * task.k);
   for (std::int64_t column = 0; column < task.n; column += kColumns) {
     const auto panel = static_cast<std::size_t>(column / kColumns) * panel_bytes(task.k);
-    const bool last = column + kColumns == task.n;
     const std::int64_t blocks = stretches.count * ((stretches.rows + kBlockRows - 1) / kBlockRows);
-    Prefetch prefetch(last ? task.next
-                           : Ahead{static_cast<const std::byte*>(task.packed) + panel + panel_bytes(task.k),
-                                   panel_bytes(task.k)},
-                      blocks);
+    Prefetch prefetch(next_panel(task, column), blocks);
     for (std::int64_t s = 0; s < stretches.count; ++s) {
       const Stretch stretch = stretches.at(task, s);
       const RowFacts facts = scratch.facts.from(s * stretch.rows);
@@ -157,6 +165,7 @@ void run_panels(const MatmulTask& task, const Scratch& scratch) {
               .column = column};
       if constexpr (P == Perturb::kShared || P == Perturb::kSharedOnce) {
         widen_a(task, *stretch.noise, column, scratch.shared_a);
+        if (s + 1 < stretches.count) __builtin_prefetch(task.noise[s + 1].a + column);
       }
       run_stretch<P>(task, finish, b, stretch.rows, prefetch);
     }
