@@ -15,14 +15,16 @@ CLUTCH_SIMD std::int32_t load_group(const X* x) {
 }
 
 // sums[r][j] += Σ over steps of panel vector (step, j) times row r's group, in the sense of Dot::multiply.
-// From row to row are x_step elements, from step to step kAdvance; a step of the panel is four vectors.
+// From row to row are x_step elements, from step to step kAdvance; a step of the panel is four vectors. There
+// is at least one step: were there a way round the loop, g++ 12 would spill the sums before and behind it.
 template <class Dot, int R, int kAdvance>
 CLUTCH_SIMD void accumulate_broadcast(I (&sums)[R][4], const typename Dot::X* x, std::ptrdiff_t x_step,
                                       const std::byte* panel, std::int64_t steps) {
   const typename Dot::X* rows[R];
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r) rows[r] = x + r * x_step;
-  for (std::int64_t s = 0; s < steps; ++s) {
+  std::int64_t s = 0;
+  do {
     if constexpr (kBlockRows > 3) {
       const I w0 = load(panel), w1 = load(panel + kVectorBytes);
       const I w2 = load(panel + 2 * kVectorBytes), w3 = load(panel + 3 * kVectorBytes);
@@ -50,7 +52,7 @@ CLUTCH_SIMD void accumulate_broadcast(I (&sums)[R][4], const typename Dot::X* x,
       for (int r = 0; r < R; ++r) pin(sums[r]);
     }
     panel += 4 * kVectorBytes;
-  }
+  } while (++s < steps);
 }
 
 // `steps` times R rows by four vectors of products that touch no memory: the most that this instruction set
