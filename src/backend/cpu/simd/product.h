@@ -98,8 +98,11 @@ template <Perturb P>
 void run_stretch(const MatmulTask& task, const Finish& finish, Block b, std::int64_t rows,
                  Prefetch& prefetch) {
   // Equal blocks: 16 rows are 6, 5 and 5, since fewer than four rows leave the multiplier waiting.
-  for (std::int64_t done = 0, blocks = (rows + kBlockRows - 1) / kBlockRows; blocks > 0; --blocks) {
-    const std::int64_t count = (rows - done + blocks - 1) / blocks;
+  const auto blocks = static_cast<std::uint32_t>(rows + kBlockRows - 1) / kBlockRows;
+  const auto least = static_cast<std::uint32_t>(rows) / blocks,
+             longer = static_cast<std::uint32_t>(rows) % blocks;
+  for (std::uint32_t i = 0; i < blocks; ++i) {
+    const std::int64_t count = least + (i < longer ? 1 : 0);
     prefetch.part();
     if constexpr (P == Perturb::kScalar) {
       for (std::int64_t r = 0; r < count; ++r) {
@@ -111,7 +114,6 @@ void run_stretch(const MatmulTask& task, const Finish& finish, Block b, std::int
       b.x += count * b.x_step, b.y += count * b.y_step, b.facts = b.facts.from(count),
                                                         b.noise += count * b.noise_step;
     }
-    done += count;
   }
 }
 
