@@ -271,7 +271,8 @@ inline void embed_row(const EmbedTask& task, std::int64_t row) {
   }
 }
 
-inline void embed(const EmbedTask& task) {
+inline void embed(const EmbedTask& given) {
+  const EmbedTask task = given;  // a copy; see each_row
   for (std::int64_t r = 0; r < task.count; ++r) {
     if (task.noise == nullptr) {
       const std::int8_t* weights = task.table + task.tokens[r] * task.width;
