@@ -228,7 +228,7 @@ void TileEvaluator::run_matmul(int index, const Part& part) {
        .largest_sum = bounds.accumulator,
        .largest_projection = bounds.projection,
        .largest_perturbation = bounds.perturbation,
-       .next = part.tokens > 1 ? model_.next_packed[index] : Ahead{nullptr, 0},
+       .next = model_.next_packed[index],
        .scratch = scratch_.data()});
 }
 
@@ -247,28 +247,32 @@ void TileEvaluator::run_embed(const Instruction& instruction, const Part& part) 
   }
 }
 
-// Stretch by stretch of consecutive positions: a window that begins anew overwrites the last one's rows.
+// Stretch by stretch of consecutive positions: a window that begins anew overwrites the last one's rows. What
+// begins at position 0 is read where it was computed, and kept only where a later token may look back at it.
 void TileEvaluator::run_attend(int index, const Part& part) {
   const Instruction& instruction = model_.program.instructions[index];
   const std::int64_t wide = width(instruction.dst);
   const std::uint32_t last = part.token + part.tokens;
+  const bool ends = request_->states == nullptr && begin_ + last == request_->length;
   for (std::uint32_t m = part.member; m < part.member + part.members; ++m) {
-    std::int8_t* keys = states_ + m * model_.program.state_width() + model_.cache_places[index];
-    std::int8_t* values = keys + model_.program.window * wide;
+    std::int8_t* cache = states_ + m * model_.program.state_width() + model_.cache_places[index];
     const std::uint16_t* positions = positions_.data() + m * pitch_;
     for (std::uint32_t begin = part.token, end = begin; begin < last; begin = end) {
       do ++end;
       while (end < last && positions[end] != 0);
       const std::int64_t first = positions[begin], count = end - begin;
-      std::copy_n(row(instruction.in[1], m, begin), count * wide, keys + first * wide);
-      std::copy_n(row(instruction.in[2], m, begin), count * wide, values + first * wide);
+      const std::int8_t *keys = row(instruction.in[1], m, begin), *values = row(instruction.in[2], m, begin);
+      if (first > 0 || !ends) {
+        std::copy_n(keys, count * wide, cache + first * wide);
+        std::copy_n(values, count * wide, cache + (model_.program.window + first) * wide);
+      }
       model_.kernels.attend({.width = wide,
                              .first = first,
                              .count = count,
                              .queries = row(instruction.in[0], m, begin),
                              .query_step = wide,
-                             .keys = keys,
-                             .values = values,
+                             .keys = first > 0 ? cache : keys,
+                             .values = first > 0 ? cache + model_.program.window * wide : values,
                              .out = row(instruction.dst, m, begin),
                              .out_step = wide,
                              .scratch = scratch_.data()});

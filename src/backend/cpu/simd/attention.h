@@ -243,21 +243,25 @@ template <int Q>
 void average_block(const Dot::X* digits, const DigitSums* sums, std::int64_t terms,
                    const AttendScratch& scratch, std::int8_t* out, std::ptrdiff_t out_step) {
   constexpr int kRows = Q * kDigits;
+  std::int32_t start[kRows];
+  for (int r = 0; r < kRows; ++r) start[r] = Dot::kBiased ? -128 * sums[r / kDigits].of[r % kDigits] : 0;
   for (std::int64_t column = 0; column < kHead; column += kColumns) {
-    const std::byte* panel =
+    Block b{};
+    b.panel =
         scratch.values + column / kColumns * static_cast<std::int64_t>(panel_bytes(scratch.padded_positions));
-    I s[kRows][4];
-    for (int r = 0; r < kRows; ++r) {
-      s[r][0] = s[r][1] = s[r][2] = s[r][3] =
-          Dot::kBiased ? set32(-128 * sums[r / kDigits].of[r % kDigits]) : zero();
-    }
-    Dot::template accumulate<kRows, kGroupElements>(s, digits, scratch.padded_positions, panel,
-                                                    terms / Dot::kStep);
+    b.x = digits, b.x_step = scratch.padded_positions;
+    b.steps = terms / Dot::kStep;
+    b.facts.start = start;
+    // By way of memory: as one function, g++ 12 spills sums within the loop.
+    alignas(64) std::int32_t s[kRows * kColumns];
+    block_sums<kRows>(b, s);
     for (int q = 0; q < Q; ++q) {
       const Average average(sums[q].total());
+      const std::int32_t* of = s + q * kDigits * kColumns;
       I a[4];
-      for (int v = 0; v < 4; ++v)
-        a[v] = average(s[q * kDigits][v], s[q * kDigits + 1][v], s[q * kDigits + 2][v]);
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v, of += kLanes)
+        a[v] = average(load(of), load(of + kColumns), load(of + 2 * kColumns));
       store(out + q * out_step + column, narrow16(narrow32(a[0], a[1]), narrow32(a[2], a[3])));
     }
   }

@@ -197,16 +197,18 @@ struct Exp2Table {
   I entries;
 };
 CLUTCH_SIMD Exp2Table load_exp2(const std::uint32_t* table) { return {_mm512_loadu_si512(table)}; }
-CLUTCH_SIMD I exp2_term(const Exp2Table& t, __m128i d8) {
-  const I d = _mm512_cvtepu8_epi32(d8);
-  return _mm512_srlv_epi32(_mm512_permutexvar_epi32(d, t.entries), _mm512_srli_epi32(d, 4));
+// Byte kByte of each lane. Lookups take the lowest four bits of a lane.
+template <int kByte>
+CLUTCH_SIMD I exp2_term(const Exp2Table& t, I d) {
+  const int zeros = static_cast<int>(0x80808000);
+  const I places =
+      _mm512_set4_epi32(zeros | (12 + kByte), zeros | (8 + kByte), zeros | (4 + kByte), zeros | kByte);
+  const I byte = _mm512_shuffle_epi8(d, places);
+  return _mm512_srlv_epi32(_mm512_permutexvar_epi32(byte, t.entries), _mm512_srli_epi32(byte, 4));
 }
 CLUTCH_SIMD I exp2_terms(const Exp2Table& t, I d) {
-  const I a = _mm512_add_epi32(exp2_term(t, _mm512_castsi512_si128(d)),
-                               exp2_term(t, _mm512_extracti32x4_epi32(d, 1)));
-  const I b = _mm512_add_epi32(exp2_term(t, _mm512_extracti32x4_epi32(d, 2)),
-                               exp2_term(t, _mm512_extracti32x4_epi32(d, 3)));
-  return _mm512_add_epi32(a, b);
+  return _mm512_add_epi32(_mm512_add_epi32(exp2_term<0>(t, d), exp2_term<1>(t, d)),
+                          _mm512_add_epi32(exp2_term<2>(t, d), exp2_term<3>(t, d)));
 }
 
 }  // namespace

@@ -88,29 +88,30 @@ struct Stretch {
 };
 
 // Raw sums of a stretch: Σx in start, x·B in projections, and in rounding -1 where the member is a minus. The
-// last rows are repeated where four are not left.
+// last rows are repeated where four are not left. kOneB: all rows are one member's.
 template <bool kNoisy, bool kOneB>
-inline void sum_rows_as(const MatmulTask& task, const Stretch& s, const RowFacts& facts) {
+inline void sum_rows_as(const MatmulTask& task, const Stretch& stretch, const RowFacts& all_facts) {
+  const Stretch s = stretch;  // copies, which no store below can change
+  const RowFacts facts = all_facts;
   const int rank = kNoisy ? task.rank : 1;
+  const std::int64_t k = task.k, last = s.rows - 1;
   for (std::int64_t r = 0; r < s.rows; r += 4) {
-    const std::int64_t last = s.rows - 1;
-    const std::int64_t at[4] = {r, r + 1 < last ? r + 1 : last, r + 2 < last ? r + 2 : last,
-                                r + 3 < last ? r + 3 : last};
-    const std::int8_t* x[4] = {s.x + at[0] * s.x_step, s.x + at[1] * s.x_step, s.x + at[2] * s.x_step,
-                               s.x + at[3] * s.x_step};
-    const std::int8_t* b[4] = {};
-    if constexpr (kNoisy) {
-      for (int i = 0; i < 4; ++i) {
-        const MatrixNoise& noise = s.noise[at[i] * s.noise_step];
-        b[i] = noise.b;
-        facts.rounding[r + i] = noise.sign >> 1;  // 1 or -1 becomes 0 or -1
-      }
+    const std::int8_t *x[4], *b[4] = {};
+#pragma GCC unroll 4
+    for (std::int64_t i = 0; i < 4; ++i) {
+      const std::int64_t at = r + i < last ? r + i : last;
+      x[i] = s.x + at * s.x_step;
+      if constexpr (kNoisy) b[i] = s.noise[kOneB ? 0 : at].b;
+      if constexpr (kNoisy && !kOneB) facts.rounding[r + i] = s.noise[at].sign >> 1;  // 1, -1 become 0, -1
     }
-    sum_four<Dot::kBiased, kNoisy, kOneB>(x, b, task.k, facts.start + r, facts.projections + r);
+    sum_four<Dot::kBiased, kNoisy, kOneB>(x, b, k, facts.start + r, facts.projections + r);
     for (int j = 1; j < rank; ++j) {
-      for (int i = 0; i < 4; ++i) b[i] += task.k;
-      sum_four<false, kNoisy, kOneB>(x, b, task.k, nullptr, facts.projections + j * facts.step + r);
+      for (int i = 0; i < 4; ++i) b[i] += k;
+      sum_four<false, kNoisy, kOneB>(x, b, k, nullptr, facts.projections + j * facts.step + r);
     }
+  }
+  if constexpr (kNoisy && kOneB) {
+    for (std::int64_t r = 0; r < s.rows; r += kLanes) store(facts.rounding + r, set32(s.noise->sign >> 1));
   }
 }
 

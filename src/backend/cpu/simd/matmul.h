@@ -223,17 +223,37 @@ CLUTCH_SIMD void start_each(I (&sums)[R][4], const Block& b, const Finish& finis
 }
 
 // Divided, clipped, in place again. Narrowing first, with 16-bit shifts or one whole division after it, takes
-// fewer instructions and is slower: narrowing has but one port on the processors tried.
-CLUTCH_SIMD I narrow_shifted(const I (&sums)[4], const Finish& finish) {
-  const I a = shift_floor32(sums[0], finish.shift), b = shift_floor32(sums[1], finish.shift);
-  const I c = shift_floor32(sums[2], finish.shift), d = shift_floor32(sums[3], finish.shift);
+// fewer instructions and is no faster: narrowing has but one port on the processors tried.
+CLUTCH_SIMD I narrow_shifted(const I (&sums)[4], Shift shift) {
+  const I a = shift_floor32(sums[0], shift), b = shift_floor32(sums[1], shift);
+  const I c = shift_floor32(sums[2], shift), d = shift_floor32(sums[3], shift);
   return max8(narrow16(narrow32(a, b), narrow32(c, d)), set8(-exact::kClip));
 }
 template <bool kRest>
-CLUTCH_SIMD I narrow_divided(const I (&sums)[4], const Finish& finish) {
-  const I a = shift_floor32(sums[0], finish.shift), b = shift_floor32(sums[1], finish.shift);
-  const I c = shift_floor32(sums[2], finish.shift), d = shift_floor32(sums[3], finish.shift);
-  return finish.divide.template floor_clipped<kRest>(narrow32_unsigned(a, b), narrow32_unsigned(c, d));
+CLUTCH_SIMD I narrow_divided(const I (&sums)[4], Shift shift, const SmallDivision& divide) {
+  const I a = shift_floor32(sums[0], shift), b = shift_floor32(sums[1], shift);
+  const I c = shift_floor32(sums[2], shift), d = shift_floor32(sums[3], shift);
+  return divide.template floor_clipped<kRest>(narrow32_unsigned(a, b), narrow32_unsigned(c, d));
+}
+
+// Results of a block's rows. What they need is read before the first store, which might change it for all
+// that a compiler knows.
+template <int R>
+CLUTCH_SIMD void store_rows(const I (&sums)[R][4], const Block& b, const Finish& finish) {
+  const Shift shift = finish.shift;
+  const SmallDivision divide = finish.divide;
+  const std::ptrdiff_t step = b.y_step;
+  std::int8_t* y = b.y;
+  if (finish.divides && divide.has_rest) {
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r) store(y + r * step, narrow_divided<true>(sums[r], shift, divide));
+  } else if (finish.divides) {
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r) store(y + r * step, narrow_divided<false>(sums[r], shift, divide));
+  } else {
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r) store(y + r * step, narrow_shifted(sums[r], shift));
+  }
 }
 
 template <int R, Perturb P>
@@ -246,16 +266,7 @@ template <int R, Perturb P>
   if constexpr (P == Perturb::kEach) start_each<R, false>(sums, b, finish);
   if constexpr (P == Perturb::kEachWide) start_each<R, true>(sums, b, finish);
   Dot::template accumulate<R, kGroupElements>(sums, b.x, b.x_step, b.panel, b.steps);
-  if (finish.divides && finish.divide.has_rest) {
-#pragma GCC unroll 6
-    for (int r = 0; r < R; ++r) store(b.y + r * b.y_step, narrow_divided<true>(sums[r], finish));
-  } else if (finish.divides) {
-#pragma GCC unroll 6
-    for (int r = 0; r < R; ++r) store(b.y + r * b.y_step, narrow_divided<false>(sums[r], finish));
-  } else {
-#pragma GCC unroll 6
-    for (int r = 0; r < R; ++r) store(b.y + r * b.y_step, narrow_shifted(sums[r], finish));
-  }
+  store_rows<R>(sums, b, finish);
 }
 
 // The sums themselves, for what is too wide for the vectors above.

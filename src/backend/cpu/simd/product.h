@@ -66,6 +66,18 @@ CLUTCH_SIMD const X* rows_as(X* prepared, const std::int8_t* plain) {
 // Asks for a piece of memory bit by bit: a panel of weights comes from the third-level cache or from memory,
 // which takes longer than the first block of rows computes, unless it was asked for while the last panel was
 // worked on.
+//
+// Between states it is not: token after token meets the same weights, which stay in the second-level cache,
+// and requests would only keep loads waiting.
+inline Ahead next_panel(const MatmulTask& task, std::int64_t column) {
+  if (task.tokens == 1) return {nullptr, 0};
+  if (column + kColumns == task.n) return task.next;
+  const std::size_t bytes = panel_bytes(task.k);
+  return {
+      static_cast<const std::byte*>(task.packed) + static_cast<std::size_t>(column / kColumns + 1) * bytes,
+      bytes};
+}
+
 class Prefetch {
  public:
   Prefetch(Ahead ahead, std::int64_t parts)
@@ -86,8 +98,11 @@ template <Perturb P>
 void run_stretch(const MatmulTask& task, const Finish& finish, Block b, std::int64_t rows,
                  Prefetch& prefetch) {
   // Equal blocks: 16 rows are 6, 5 and 5, since fewer than four rows leave the multiplier waiting.
-  for (std::int64_t done = 0, blocks = (rows + kBlockRows - 1) / kBlockRows; blocks > 0; --blocks) {
-    const std::int64_t count = (rows - done + blocks - 1) / blocks;
+  const auto blocks = static_cast<std::uint32_t>(rows + kBlockRows - 1) / kBlockRows;
+  const auto least = static_cast<std::uint32_t>(rows) / blocks,
+             longer = static_cast<std::uint32_t>(rows) % blocks;
+  for (std::uint32_t i = 0; i < blocks; ++i) {
+    const std::int64_t count = least + (i < longer ? 1 : 0);
     prefetch.part();
     if constexpr (P == Perturb::kScalar) {
       for (std::int64_t r = 0; r < count; ++r) {
@@ -99,7 +114,6 @@ void run_stretch(const MatmulTask& task, const Finish& finish, Block b, std::int
       b.x += count * b.x_step, b.y += count * b.y_step, b.facts = b.facts.from(count),
                                                         b.noise += count * b.noise_step;
     }
-    done += count;
   }
 }
 
@@ -130,12 +144,8 @@ void run_panels(const MatmulTask& task, const Scratch& scratch) {
   const std::int64_t at_a_time = 1 + kReadyBytes / (stretches.rows * task.k);
   for (std::int64_t column = 0; column < task.n; column += kColumns) {
     const auto panel = static_cast<std::size_t>(column / kColumns) * panel_bytes(task.k);
-    const bool last = column + kColumns == task.n;
     const std::int64_t blocks = stretches.count * ((stretches.rows + kBlockRows - 1) / kBlockRows);
-    Prefetch prefetch(last ? task.next
-                           : Ahead{static_cast<const std::byte*>(task.packed) + panel + panel_bytes(task.k),
-                                   panel_bytes(task.k)},
-                      blocks);
+    Prefetch prefetch(next_panel(task, column), blocks);
     for (std::int64_t s = 0; s < stretches.count; ++s) {
       const Stretch stretch = stretches.at(task, s);
       const RowFacts facts = scratch.facts.from(s * stretch.rows);
@@ -157,6 +167,7 @@ void run_panels(const MatmulTask& task, const Scratch& scratch) {
               .column = column};
       if constexpr (P == Perturb::kShared || P == Perturb::kSharedOnce) {
         widen_a(task, *stretch.noise, column, scratch.shared_a);
+        if (s + 1 < stretches.count) __builtin_prefetch(task.noise[s + 1].a + column);
       }
       run_stretch<P>(task, finish, b, stretch.rows, prefetch);
     }

@@ -32,10 +32,10 @@ struct RescaleLanes {
 };
 
 inline void bias(const RowTask& task) {
-  each_row(task, [&](std::int64_t m, std::int64_t t) {
-    const std::int8_t *x = task.x.row(m, t), *w = task.vector.row(m, t);
-    std::int8_t* out = task.out.row(m, t);
-    for (std::int64_t i = 0; i < task.width; i += kVectorBytes)
+  each_run(task, [&](const RowTask& rows, std::int64_t m, std::int64_t t) {
+    const std::int8_t *x = rows.x.row(m, t), *w = rows.vector.row(m, t);
+    std::int8_t* out = rows.out.row(m, t);
+    for (std::int64_t i = 0; i < rows.width; i += kVectorBytes)
       store(out + i, add_clipped(load(x + i), load(w + i)));
   });
 }
@@ -58,10 +58,10 @@ template <bool kBias>
 void gelu_rows(const RowTask& task) {
   I tables[3];
   for (int i = 0; i < 3; ++i) tables[i] = load_lanes(kGeluDrops.of + 16 * i, 0);
-  each_row(task, [&](std::int64_t m, std::int64_t t) {
-    const std::int8_t *x = task.x.row(m, t), *w = kBias ? task.bias.row(m, t) : nullptr;
-    std::int8_t* out = task.out.row(m, t);
-    for (std::int64_t i = 0; i < task.width; i += kVectorBytes) {
+  each_run(task, [&](const RowTask& rows, std::int64_t m, std::int64_t t) {
+    const std::int8_t *x = rows.x.row(m, t), *w = kBias ? rows.bias.row(m, t) : nullptr;
+    std::int8_t* out = rows.out.row(m, t);
+    for (std::int64_t i = 0; i < rows.width; i += kVectorBytes) {
       const I xs = kBias ? add_clipped(load(x + i), load(w + i)) : load(x + i), size = abs8(xs);
       const I drop = bit_or(bit_or(lookup16(tables[0], size), lookup16(tables[1], sub8(size, set8(16)))),
                             lookup16(tables[2], sub8(size, set8(32))));
@@ -75,13 +75,13 @@ inline void gelu(const RowTask& task) {
 }
 
 inline void rescale(const RowTask& task) {
-  each_row(task, [&](std::int64_t m, std::int64_t t) {
-    const std::int8_t* x = task.x.row(m, t);
-    std::int8_t* out = task.out.row(m, t);
+  each_row(task, [&](const RowTask& rows, std::int64_t m, std::int64_t t) {
+    const std::int8_t* x = rows.x.row(m, t);
+    std::int8_t* out = rows.out.row(m, t);
     I largest = zero();
-    for (std::int64_t i = 0; i < task.width; i += kVectorBytes) largest = max8(largest, abs8(load(x + i)));
+    for (std::int64_t i = 0; i < rows.width; i += kVectorBytes) largest = max8(largest, abs8(load(x + i)));
     const RescaleLanes lanes(kRescalings.of[largest8(largest)]);
-    for (std::int64_t i = 0; i < task.width; i += kVectorBytes) {
+    for (std::int64_t i = 0; i < rows.width; i += kVectorBytes) {
       const I xs = load(x + i);
       store(out + i, narrow16(lanes(widen_low8(xs)), lanes(widen_high8(xs))));
     }
@@ -90,21 +90,21 @@ inline void rescale(const RowTask& task) {
 
 template <bool kBias>
 void add_rescale_rows(const RowTask& task) {
-  each_row(task, [&](std::int64_t m, std::int64_t t) {
-    const std::int8_t *x = task.x.row(m, t), *y = task.y.row(m, t);
-    const std::int8_t* w = kBias ? task.bias.row(m, t) : nullptr;
-    std::int8_t* out = task.out.row(m, t);
+  each_row(task, [&](const RowTask& rows, std::int64_t m, std::int64_t t) {
+    const std::int8_t *x = rows.x.row(m, t), *y = rows.y.row(m, t);
+    const std::int8_t* w = kBias ? rows.bias.row(m, t) : nullptr;
+    std::int8_t* out = rows.out.row(m, t);
     const auto sums = [&](std::int64_t i, I& low, I& high) {
       const I xs = load(x + i), ys = kBias ? add_clipped(load(y + i), load(w + i)) : load(y + i);
       low = sum_pairs8(low8(xs, ys)), high = sum_pairs8(high8(xs, ys));
     };
     I low, high, largest = zero();
-    for (std::int64_t i = 0; i < task.width; i += kVectorBytes) {
+    for (std::int64_t i = 0; i < rows.width; i += kVectorBytes) {
       sums(i, low, high);
       largest = max16(largest, max16(abs16(low), abs16(high)));
     }
     const RescaleLanes lanes(kRescalings.of[largest_magnitude(largest)]);
-    for (std::int64_t i = 0; i < task.width; i += kVectorBytes) {
+    for (std::int64_t i = 0; i < rows.width; i += kVectorBytes) {
       sums(i, low, high);
       store(out + i, narrow16(lanes(low), lanes(high)));
     }
@@ -129,9 +129,9 @@ CLUTCH_SIMD I turned(I pairs, const SplitTurns::Half& half, std::int64_t place) 
 // Turned elements are within 254 and wait in scratch, in halves as they are widened.
 inline void rotate(const RotateTask& task) {
   const std::int64_t width = task.rows.width;
-  each_row(task.rows, [&](std::int64_t m, std::int64_t t) {
-    const std::int8_t* x = task.rows.x.row(m, t);
-    std::int8_t* out = task.rows.out.row(m, t);
+  each_row(task.rows, [&](const RowTask& rows, std::int64_t m, std::int64_t t) {
+    const std::int8_t* x = rows.x.row(m, t);
+    std::int8_t* out = rows.out.row(m, t);
     const SplitTurns& turns = task.turns[task.positions[m * task.position_step + t]];
     auto* wide = static_cast<std::byte*>(task.scratch);
     I largest = zero();

@@ -8,12 +8,27 @@
 namespace clutch::cpu {
 namespace {
 
-// Calls f(member, token) on every row.
+// Calls f(task, member, token) on every row. The task is a copy that no store of a result can change, for all
+// that a compiler knows.
 template <class F>
 CLUTCH_SIMD void each_row(const RowTask& task, F f) {
-  for (std::int64_t m = 0; m < task.members; ++m) {
-    for (std::int64_t t = 0; t < task.tokens; ++t) f(m, t);
+  const RowTask rows = task;
+  for (std::int64_t m = 0; m < rows.members; ++m) {
+    for (std::int64_t t = 0; t < rows.tokens; ++t) f(rows, m, t);
   }
+}
+
+// The same for what goes element by element: where rows follow each other, a member's are as one.
+template <class F>
+CLUTCH_SIMD void each_run(const RowTask& task, F f) {
+  const auto follow = [&](const RowsIn& in) { return in.data == nullptr || in.token_step == task.width; };
+  RowTask rows = task;
+  if (follow(rows.x) && follow(rows.y) && follow(rows.z) && follow(rows.vector) && follow(rows.bias) &&
+      rows.out.token_step == rows.width) {
+    rows.width *= rows.tokens;
+    rows.tokens = 1;
+  }
+  each_row(rows, f);
 }
 
 // Bytes as 16-bit lanes; narrow16(widen_low(a), widen_high(a)) is a again.
@@ -25,18 +40,18 @@ CLUTCH_SIMD I clip8(I a) { return max8(a, set8(-exact::kClip)); }
 CLUTCH_SIMD I add_clipped(I a, I b) { return clip8(add8_saturate(a, b)); }
 
 inline void copy(const RowTask& task) {
-  each_row(task, [&](std::int64_t m, std::int64_t t) {
-    const std::int8_t* x = task.x.row(m, t);
-    std::int8_t* out = task.out.row(m, t);
-    for (std::int64_t i = 0; i < task.width; i += kVectorBytes) store(out + i, load(x + i));
+  each_run(task, [&](const RowTask& rows, std::int64_t m, std::int64_t t) {
+    const std::int8_t* x = rows.x.row(m, t);
+    std::int8_t* out = rows.out.row(m, t);
+    for (std::int64_t i = 0; i < rows.width; i += kVectorBytes) store(out + i, load(x + i));
   });
 }
 
 inline void add(const RowTask& task) {
-  each_row(task, [&](std::int64_t m, std::int64_t t) {
-    const std::int8_t *x = task.x.row(m, t), *y = task.y.row(m, t);
-    std::int8_t* out = task.out.row(m, t);
-    for (std::int64_t i = 0; i < task.width; i += kVectorBytes) {
+  each_run(task, [&](const RowTask& rows, std::int64_t m, std::int64_t t) {
+    const std::int8_t *x = rows.x.row(m, t), *y = rows.y.row(m, t);
+    std::int8_t* out = rows.out.row(m, t);
+    for (std::int64_t i = 0; i < rows.width; i += kVectorBytes) {
       store(out + i, add_clipped(load(x + i), load(y + i)));
     }
   });
@@ -45,10 +60,10 @@ inline void add(const RowTask& task) {
 // clip(x + y + w) in bytes: t = x + y saturated, e what that cut off. Where e is not 0, t is at the end of
 // the range that e points to, so that only the sign of e + w matters beyond it, which saturation keeps.
 inline void add_bias(const RowTask& task) {
-  each_row(task, [&](std::int64_t m, std::int64_t t) {
-    const std::int8_t *x = task.x.row(m, t), *y = task.y.row(m, t), *w = task.vector.row(m, t);
-    std::int8_t* out = task.out.row(m, t);
-    for (std::int64_t i = 0; i < task.width; i += kVectorBytes) {
+  each_run(task, [&](const RowTask& rows, std::int64_t m, std::int64_t t) {
+    const std::int8_t *x = rows.x.row(m, t), *y = rows.y.row(m, t), *w = rows.vector.row(m, t);
+    std::int8_t* out = rows.out.row(m, t);
+    for (std::int64_t i = 0; i < rows.width; i += kVectorBytes) {
       const I xs = load(x + i), ys = load(y + i), ws = load(w + i);
       const I sum = add8_saturate(xs, ys), cut = sub8(add8(xs, ys), sum);
       store(out + i, clip8(add8_saturate(sum, add8_saturate(cut, ws))));
@@ -58,10 +73,10 @@ inline void add_bias(const RowTask& task) {
 
 // (x + 127)·y >> 8: the factor is in [0, 254], and y·256 times it, shifted by 16, is the result.
 inline void gate(const RowTask& task) {
-  each_row(task, [&](std::int64_t m, std::int64_t t) {
-    const std::int8_t *x = task.x.row(m, t), *y = task.y.row(m, t);
-    std::int8_t* out = task.out.row(m, t);
-    for (std::int64_t i = 0; i < task.width; i += kVectorBytes) {
+  each_run(task, [&](const RowTask& rows, std::int64_t m, std::int64_t t) {
+    const std::int8_t *x = rows.x.row(m, t), *y = rows.y.row(m, t);
+    std::int8_t* out = rows.out.row(m, t);
+    for (std::int64_t i = 0; i < rows.width; i += kVectorBytes) {
       const I factor = add8(load(x + i), set8(127)), ys = load(y + i);
       const I low = mul16_high(low8(zero(), ys), low8(factor, zero()));
       const I high = mul16_high(high8(zero(), ys), high8(factor, zero()));
@@ -77,10 +92,10 @@ CLUTCH_SIMD I mix_lanes(I factor_256, I y, I z) {
 }
 
 inline void mix(const RowTask& task) {
-  each_row(task, [&](std::int64_t m, std::int64_t t) {
-    const std::int8_t *x = task.x.row(m, t), *y = task.y.row(m, t), *z = task.z.row(m, t);
-    std::int8_t* out = task.out.row(m, t);
-    for (std::int64_t i = 0; i < task.width; i += kVectorBytes) {
+  each_run(task, [&](const RowTask& rows, std::int64_t m, std::int64_t t) {
+    const std::int8_t *x = rows.x.row(m, t), *y = rows.y.row(m, t), *z = rows.z.row(m, t);
+    std::int8_t* out = rows.out.row(m, t);
+    for (std::int64_t i = 0; i < rows.width; i += kVectorBytes) {
       const I factor = add8(load(x + i), set8(127)), ys = load(y + i), zs = load(z + i);
       const I low = mix_lanes(low8(zero(), factor), widen_low8(ys), widen_low8(zs));
       const I high = mix_lanes(high8(zero(), factor), widen_high8(ys), widen_high8(zs));
@@ -90,10 +105,10 @@ inline void mix(const RowTask& task) {
 }
 
 inline void relu(const RowTask& task) {
-  each_row(task, [&](std::int64_t m, std::int64_t t) {
-    const std::int8_t* x = task.x.row(m, t);
-    std::int8_t* out = task.out.row(m, t);
-    for (std::int64_t i = 0; i < task.width; i += kVectorBytes) store(out + i, max8(load(x + i), zero()));
+  each_run(task, [&](const RowTask& rows, std::int64_t m, std::int64_t t) {
+    const std::int8_t* x = rows.x.row(m, t);
+    std::int8_t* out = rows.out.row(m, t);
+    for (std::int64_t i = 0; i < rows.width; i += kVectorBytes) store(out + i, max8(load(x + i), zero()));
   });
 }
 
@@ -177,29 +192,32 @@ CLUTCH_SIMD void norm_row(const std::int8_t* x, const std::int8_t* gain, const s
 // Four rows at a time (the last ones repeated at the end), so that four horizontal sums are one.
 template <exact::Rounding kRounding, bool kBias>
 void norm_rows(const NormTask& task) {
-  const RowTask& rows = task.rows;
+  const RowTask rows = task.rows;  // a copy; see each_row
   const WidthDivision division(task.width);
-  const std::int64_t members = rows.tokens == 1 ? 1 : rows.members,
-                     tokens = rows.tokens == 1 ? rows.members : rows.tokens;
-  for (std::int64_t m = 0; m < members; ++m) {
-    for (std::int64_t t = 0; t < tokens; t += 4) {
-      std::int64_t member[4], token[4];
-      I s[4] = {zero(), zero(), zero(), zero()};
+  const bool one = rows.tokens == 1;
+  const std::int64_t stretches = one ? 1 : rows.members, count = one ? rows.members : rows.tokens;
+  const auto step = [&](const auto& of) { return one ? of.member_step : of.token_step; };
+  const std::ptrdiff_t x_step = step(rows.x), gain_step = step(rows.vector), bias_step = step(rows.bias);
+  const std::ptrdiff_t out_step = step(rows.out);
+  for (std::int64_t s = 0; s < stretches; ++s) {
+    const std::int8_t *x = rows.x.row(s, 0), *gain = rows.vector.row(s, 0);
+    const std::int8_t* bias = kBias ? rows.bias.row(s, 0) : nullptr;
+    std::int8_t* out = rows.out.row(s, 0);
+    for (std::int64_t first = 0; first < count; first += 4) {
+      const std::int64_t last = count - 1 - first;
+      I sum[4] = {zero(), zero(), zero(), zero()};
 #pragma GCC unroll 4
-      for (int r = 0; r < 4; ++r) {
-        const std::int64_t at = t + r < tokens ? t + r : tokens - 1;
-        member[r] = rows.tokens == 1 ? at : m;
-        token[r] = rows.tokens == 1 ? 0 : at;
-        const std::int8_t* x = rows.x.row(member[r], token[r]);
+      for (std::int64_t r = 0; r < 4; ++r) {
+        const std::int8_t* from = x + (first + (r < last ? r : last)) * x_step;
         for (std::int64_t i = 0; i < rows.width; i += kVectorBytes)
-          s[r] = add32(s[r], sum_magnitudes(load(x + i)));
+          sum[r] = add32(sum[r], sum_magnitudes(load(from + i)));
       }
       alignas(16) std::int32_t sums[4];
-      sums32(s[0], s[1], s[2], s[3], sums);
-      for (int r = 0; r < 4 && t + r < tokens; ++r) {
-        norm_row<kRounding, kBias>(rows.x.row(member[r], token[r]), rows.vector.row(member[r], token[r]),
-                                   kBias ? rows.bias.row(member[r], token[r]) : nullptr, rows.width,
-                                   division.mean(sums[r]), rows.out.row(member[r], token[r]));
+      sums32(sum[0], sum[1], sum[2], sum[3], sums);
+      for (std::int64_t r = first; r < first + 4 && r < count; ++r) {
+        norm_row<kRounding, kBias>(x + r * x_step, gain + r * gain_step,
+                                   kBias ? bias + r * bias_step : nullptr, rows.width,
+                                   division.mean(sums[r - first]), out + r * out_step);
       }
     }
   }
@@ -253,7 +271,8 @@ inline void embed_row(const EmbedTask& task, std::int64_t row) {
   }
 }
 
-inline void embed(const EmbedTask& task) {
+inline void embed(const EmbedTask& given) {
+  const EmbedTask task = given;  // a copy; see each_row
   for (std::int64_t r = 0; r < task.count; ++r) {
     if (task.noise == nullptr) {
       const std::int8_t* weights = task.table + task.tokens[r] * task.width;

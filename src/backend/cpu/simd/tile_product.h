@@ -14,43 +14,59 @@ CLUTCH_SIMD std::int32_t load_group(const X* x) {
   return word;
 }
 
+// One step of the below, elements `at` of the rows.
+template <class Dot, int R, int kAdvance>
+CLUTCH_SIMD void accumulate_step(I (&sums)[R][4], const typename Dot::X* const (&rows)[R], std::ptrdiff_t at,
+                                 const std::byte* panel) {
+  if constexpr (kBlockRows > 3) {
+    const I w0 = load(panel), w1 = load(panel + kVectorBytes);
+    const I w2 = load(panel + 2 * kVectorBytes), w3 = load(panel + 3 * kVectorBytes);
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r) {
+      const I group = set32(load_group(rows[r] + at));
+      sums[r][0] = Dot::multiply(sums[r][0], w0, group);
+      sums[r][1] = Dot::multiply(sums[r][1], w1, group);
+      sums[r][2] = Dot::multiply(sums[r][2], w2, group);
+      sums[r][3] = Dot::multiply(sums[r][3], w3, group);
+      pin(sums[r]);
+    }
+  } else {
+    // With 16 registers: 12 sums, three groups and one panel vector or product.
+    I groups[R];
+#pragma GCC unroll 3
+    for (int r = 0; r < R; ++r) groups[r] = set32(load_group(rows[r] + at));
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      const I w = load(panel + j * kVectorBytes);
+#pragma GCC unroll 3
+      for (int r = 0; r < R; ++r) sums[r][j] = Dot::multiply(sums[r][j], w, groups[r]);
+    }
+#pragma GCC unroll 3
+    for (int r = 0; r < R; ++r) pin(sums[r]);
+  }
+}
+
 // sums[r][j] += Σ over steps of panel vector (step, j) times row r's group, in the sense of Dot::multiply.
-// From row to row are x_step elements, from step to step kAdvance; a step of the panel is four vectors.
+// From row to row are x_step elements, from step to step kAdvance; a step of the panel is four vectors. Steps
+// are even and at least two: were there a way round the loop, g++ 12 would spill the sums before and behind
+// it.
 template <class Dot, int R, int kAdvance>
 CLUTCH_SIMD void accumulate_broadcast(I (&sums)[R][4], const typename Dot::X* x, std::ptrdiff_t x_step,
                                       const std::byte* panel, std::int64_t steps) {
   const typename Dot::X* rows[R];
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r) rows[r] = x + r * x_step;
-  for (std::int64_t s = 0; s < steps; ++s) {
-    if constexpr (kBlockRows > 3) {
-      const I w0 = load(panel), w1 = load(panel + kVectorBytes);
-      const I w2 = load(panel + 2 * kVectorBytes), w3 = load(panel + 3 * kVectorBytes);
-#pragma GCC unroll 6
-      for (int r = 0; r < R; ++r) {
-        const I group = set32(load_group(rows[r] + s * kAdvance));
-        sums[r][0] = Dot::multiply(sums[r][0], w0, group);
-        sums[r][1] = Dot::multiply(sums[r][1], w1, group);
-        sums[r][2] = Dot::multiply(sums[r][2], w2, group);
-        sums[r][3] = Dot::multiply(sums[r][3], w3, group);
-        pin(sums[r]);
-      }
-    } else {
-      // With 16 registers: 12 sums, three groups and one panel vector or product.
-      I groups[R];
-#pragma GCC unroll 3
-      for (int r = 0; r < R; ++r) groups[r] = set32(load_group(rows[r] + s * kAdvance));
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) {
-        const I w = load(panel + j * kVectorBytes);
-#pragma GCC unroll 3
-        for (int r = 0; r < R; ++r) sums[r][j] = Dot::multiply(sums[r][j], w, groups[r]);
-      }
-#pragma GCC unroll 3
-      for (int r = 0; r < R; ++r) pin(sums[r]);
+  constexpr int kUnroll = 2;
+  std::ptrdiff_t at = 0;
+  const std::ptrdiff_t end = steps * kAdvance;
+  do {
+#pragma GCC unroll 2
+    for (int u = 0; u < kUnroll; ++u) {
+      accumulate_step<Dot, R, kAdvance>(sums, rows, at + u * kAdvance, panel + u * 4 * kVectorBytes);
     }
-    panel += 4 * kVectorBytes;
-  }
+    panel += kUnroll * 4 * kVectorBytes;
+    at += kUnroll * kAdvance;
+  } while (at < end);
 }
 
 // `steps` times R rows by four vectors of products that touch no memory: the most that this instruction set

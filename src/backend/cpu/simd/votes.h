@@ -12,7 +12,8 @@ namespace {
 // Rows' groups lie as pack_terms() leaves columns': for every kStep terms, 32 bits for each of kColumns rows
 // in the panel's order. A row's groups are that far apart, so nothing needs transposing.
 constexpr std::int64_t kHalves = kPad / kColumns;  // of a band, where vectors are shorter than it is wide
-constexpr int kVoteRows = 4;  // neighbours in the panel's order are neighbours in the matrix
+// Rows of a block, of four sums each; neighbours in the panel's order are neighbours in the matrix.
+constexpr int kVoteRows = kBlockRows > 3 ? 4 : 2;
 
 inline std::size_t vote_scratch_bytes(std::int64_t terms) {
   return 2 * packed_bytes(kPad, terms) + kPad * sizeof(std::int32_t);
@@ -153,6 +154,10 @@ template <int R>
 }
 
 inline std::int64_t vote(const VoteTask& task) {
+  // Blocks meet a few rows at a time, which no prefetcher foresees.
+  if (task.last) {
+    for (std::int64_t i = 0; i < task.rows * task.cols; i += 64) __builtin_prefetch(task.weights + i, 1, 2);
+  }
   const VoteRows rows(task);
   for (std::int64_t half = 0; half < kHalves; ++half) scale_half(task, half, rows);
   const auto bytes = static_cast<std::int64_t>(panel_bytes(task.terms));
