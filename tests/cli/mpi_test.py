@@ -143,12 +143,13 @@ class SameBitsTest(MpiTest):
         self.check_same("ranks", "alone")
 
     def test_mixed_backends(self):
-        for fitness, carry in (("sign", "keep"), ("scaled", "reset"), ("grouped", "keep")):
-            knobs = dict(fitness=fitness, carry=carry, group_size=14)
-            self.train(fitness, **{**KNOBS, **knobs})
+        for fitness, carry, texts in (("sign", "keep", 1), ("scaled", "reset", 1), ("grouped", "keep", 1), ("scaled", "keep", 2)):
+            knobs = dict(fitness=fitness, carry=carry, texts_per_pair=texts, group_size=14 // texts)
+            alone, mixed = f"{fitness}{texts}", f"mixed {fitness}{texts}"
+            self.train(alone, **{**KNOBS, **knobs})
             own = [["--backend", "reference"], ["--backend", "cpu", "--threads", 2], ["--backend", "cpu"]]
-            self.good_mpi(own, *self.words("mixed" + fitness, **{**knobs, "threads": None}))
-            self.check_same("mixed" + fitness, fitness)
+            self.good_mpi(own, *self.words(mixed, **{**knobs, "threads": None}))
+            self.check_same(mixed, alone)
 
     def test_resume_on_another_number(self):
         for rule in ("threshold", "momentum"):
