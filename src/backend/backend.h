@@ -73,6 +73,33 @@ struct UpdateResult {
   std::uint64_t digest = 0;  // of the weights afterwards: digest() of program.h
 };
 
+// Training, as far as its memory goes.
+struct Workload {
+  NoiseShape noise = {};
+  exact::Rule rule = exact::Rule::threshold;
+  std::uint32_t members = 2;              // that are evaluated at a time; even
+  std::uint32_t pairs = 1;                // of the whole population, which an update sees
+  std::uint32_t streams = 1, length = 1;  // of an evaluation's text
+  bool carries = false;                   // members keep their states from one evaluation to the next
+};
+
+// What will be taken of one memory, by what it is for.
+struct MemoryPart {
+  std::string what;  // "weights"
+  std::int64_t bytes = 0;
+};
+struct MemoryPlan {
+  std::string place;                 // a device: "cuda:0". Empty: the machine's own memory
+  std::int64_t available_bytes = 0;  // of a device's. The machine's is not the backend's to know
+  std::vector<MemoryPart> parts;
+
+  std::int64_t total() const {
+    std::int64_t sum = 0;
+    for (const MemoryPart& part : parts) sum += part.bytes;
+    return sum;
+  }
+};
+
 // Receives one slot of one member: (token, instruction, values [width of its dst]).
 using TraceSink = std::function<void(std::uint32_t, std::uint32_t, std::span<const std::int8_t>)>;
 
@@ -83,8 +110,13 @@ class Backend {
   // As the user would ask for it, most precise: "cpu:scalar".
   virtual std::string name() const = 0;
 
-  // Whether it can run a program that verify() accepts; if not, what is in the way.
-  virtual Status supports(const Program& program, const NoiseShape& noise) const = 0;
+  // What it will take to train a program that verify() accepts, a plan for each memory it uses, on the safe
+  // side; or what is in the way of running it at all. That there is as much is the caller's to check.
+  virtual Result<std::vector<MemoryPlan>> plan(const Program& program, const Workload& workload) const = 0;
+  // Whether it can run such a program; if not, what is in the way.
+  Status supports(const Program& program, const NoiseShape& noise) const {
+    return plan(program, {.noise = noise}).status();
+  }
 
   // Takes a program, which must outlive it, its weights, and the rule that will update them. Replaces what
   // was loaded; earlier States are void.

@@ -1,4 +1,4 @@
-// Member states in host memory, for backends that compute there.
+// Member states in host memory, and what else of it backends that compute there take alike.
 #pragma once
 
 #include <algorithm>
@@ -23,5 +23,13 @@ class HostStates : public States {
   }
   std::vector<std::int8_t> values;  // [members][state_width]
 };
+
+// The weights, what the rule remembers, and states that are carried.
+inline std::vector<MemoryPart> host_parts(const Program& program, const Workload& workload) {
+  const std::int64_t states = workload.carries ? workload.members * program.state_width() : 0;
+  return {{"weights", program.parameters()},
+          {"rule", 4 * exact::entry(workload.rule).state_count() * program.parameters()},
+          {"states", states}};
+}
 
 }  // namespace clutch

@@ -63,9 +63,17 @@ class SeveralBackends : public Backend {
     return all;
   }
 
-  Status supports(const Program& program, const NoiseShape& noise) const override {
-    for (const auto& part : parts_) CLUTCH_RETURN_IF_ERROR(part->supports(program, noise));
-    return {};
+  // Those of the parts, each with its share of the members; of one memory there may be several.
+  Result<std::vector<MemoryPlan>> plan(const Program& program, const Workload& workload) const override {
+    std::vector<MemoryPlan> all;
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+      Workload share = workload;
+      share.members = share_of(workload.members, i, parts_.size()).count;
+      auto plans = parts_[i]->plan(program, share);
+      if (!plans.ok()) return plans.status();
+      all.insert(all.end(), plans.value().begin(), plans.value().end());
+    }
+    return all;
   }
 
   Status load(const Program& program, const NoiseShape& noise, const Weights& weights,

@@ -6,14 +6,10 @@
 #include <fstream>
 #include <limits>
 
+#include "backend/host_states.h"
+
 namespace clutch {
 namespace {
-
-constexpr std::int64_t kPad = 64;             // widths are padded to this
-constexpr std::int64_t kTileBytes = 2 << 20;  // slots of a tile, at least
-constexpr std::int64_t kTileMembers = 64;     // at most
-
-std::int64_t padded(std::int64_t width) { return (width + kPad - 1) / kPad * kPad; }
 
 std::int64_t first_number(const std::string& path, std::int64_t otherwise) {
   std::ifstream file(path);
@@ -21,26 +17,39 @@ std::int64_t first_number(const std::string& path, std::int64_t otherwise) {
   return file >> value ? value : otherwise;  // "max" is no number
 }
 
+std::string describe_one(const MemoryPlan& plan) {
+  const auto megabytes = [](std::int64_t bytes) { return static_cast<double>(bytes) / 1e6; };
+  std::string parts;
+  for (const MemoryPart& part : plan.parts)
+    parts += fmt::format("{}{} {:.1f}", parts.empty() ? "" : ", ", part.what, megabytes(part.bytes));
+  return fmt::format("{}about {:.1f} MB ({}) of {:.0f} MB available",
+                     plan.place.empty() ? "" : plan.place + " ", megabytes(plan.total()), parts,
+                     megabytes(plan.available_bytes));
+}
+
 }  // namespace
 
-MemoryPlan plan_memory(const Program& program, const Population& population, std::uint32_t pairs_here,
-                       std::uint64_t text_tokens, int threads, bool carries, exact::Rule rule) {
-  MemoryPlan plan;
-  std::int64_t largest = 0, pair_noise = 0, row = 0;
-  for (const TensorSpec& tensor : program.tensors) {
-    const std::int64_t size = padded(tensor.rows) * (tensor.cols == 1 ? 1 : padded(tensor.cols));
-    plan.weights += 2 * tensor.size() + 2 * size;
-    largest = std::max(largest, size);
-    pair_noise += population.noise.rank * (padded(tensor.rows) + padded(tensor.cols));
+Result<std::vector<MemoryPlan>> plan_memory(const Backend& backend, const Program& program,
+                                            const Workload& workload, std::uint64_t text_tokens) {
+  auto parts_of_it = backend.plan(program, workload);
+  if (!parts_of_it.ok()) return parts_of_it.status();
+  MemoryPlan own{"", available_memory_bytes(), host_parts(program, workload)};
+  own.parts.push_back({"text", static_cast<std::int64_t>(2 * text_tokens)});
+  std::vector<MemoryPlan> plans{own};
+  for (const MemoryPlan& plan : parts_of_it.value()) {
+    const auto same =
+        std::find_if(plans.begin(), plans.end(), [&](const auto& p) { return p.place == plan.place; });
+    MemoryPlan& into = same == plans.end() ? plans.emplace_back(plan.place, plan.available_bytes) : *same;
+    for (const MemoryPart& part : plan.parts) {
+      const auto known = std::find_if(into.parts.begin(), into.parts.end(),
+                                      [&](const auto& p) { return p.what == part.what; });
+      if (known == into.parts.end())
+        into.parts.push_back(part);
+      else
+        known->bytes += part.bytes;
+    }
   }
-  plan.rule = 2 * 4 * program.parameters() * exact::entry(rule).state_count();
-  for (const Slot& slot : program.slots) row += padded(slot.width);
-  if (carries) plan.states = 2 * std::int64_t{2} * pairs_here * program.state_width();
-  plan.text = static_cast<std::int64_t>(2 * text_tokens);
-  const std::int64_t tile = std::max(kTileBytes, kTileMembers * row) + kTileMembers * pair_noise;
-  const std::int64_t tile_states = carries ? 0 : kTileMembers * program.state_width();
-  plan.work = threads * (tile + tile_states) + 4 * largest;
-  return plan;
+  return plans;
 }
 
 std::int64_t available_memory_bytes() {
@@ -56,19 +65,23 @@ std::int64_t available_memory_bytes() {
   return std::min(available, limit);
 }
 
-std::string describe(const MemoryPlan& plan, std::int64_t available_bytes) {
-  const auto megabytes = [](std::int64_t bytes) { return static_cast<double>(bytes) / 1e6; };
-  return fmt::format(
-      "about {:.1f} MB (weights {:.1f}, rule {:.1f}, states {:.1f}, text {:.1f}, work {:.1f}) of {:.0f} MB "
-      "available",
-      megabytes(plan.total()), megabytes(plan.weights), megabytes(plan.rule), megabytes(plan.states),
-      megabytes(plan.text), megabytes(plan.work), megabytes(available_bytes));
+std::string describe(const std::vector<MemoryPlan>& plans) {
+  std::string all;
+  for (const MemoryPlan& plan : plans) all += (all.empty() ? "" : "; ") + describe_one(plan);
+  return all;
 }
 
-Status check_memory(const MemoryPlan& plan, std::int64_t available_bytes) {
-  if (plan.total() <= available_bytes) return {};
-  return fail("memory", describe(plan, available_bytes) + ": it does not fit",
-              "choose a smaller --dim, --layers or --population, or share the population between ranks");
+Status check_memory(const std::vector<MemoryPlan>& plans) {
+  for (const MemoryPlan& plan : plans) {
+    if (plan.total() <= plan.available_bytes) continue;
+    return fail(
+        "memory", describe_one(plan) + ": it does not fit",
+        plan.place.empty()
+            ? "choose a smaller --dim, --layers or --population, or share the population between ranks"
+            : "choose a smaller --dim, --layers or --population, --carry reset, more devices "
+              "(--backend a,b) or --backend cpu");
+  }
+  return {};
 }
 
 }  // namespace clutch

@@ -57,13 +57,18 @@ Status Trainer::prepare(RunConfig config) {
   if (!text.ok()) return text.status();
   train_ = std::move(text.value().train);
   valid_ = std::move(text.value().held_out);
-  const std::int64_t threads = config.threads == 0 ? default_threads() : config.threads;
-  const MemoryPlan plan = plan_memory(program_, population_, cluster_.share(population_.pairs()).count,
-                                      train_.tokens.size() + valid_.tokens.size(), static_cast<int>(threads),
-                                      config.carry == "keep", optimiser_.rule);
-  const std::int64_t available = available_memory_bytes();
-  memory_plan_ = describe(plan, available);
-  return check_memory(plan, available);
+  const std::uint32_t members = 2 * cluster_.share(population_.pairs()).count;
+  const Workload workload{.noise = population_.noise,
+                          .rule = optimiser_.rule,
+                          .members = members,
+                          .pairs = population_.pairs(),
+                          .streams = (members + population_.group_size - 1) / population_.group_size,
+                          .length = static_cast<std::uint32_t>(config.tokens_per_update),
+                          .carries = config.carry == "keep"};
+  const auto plans = plan_memory(*backend_, program_, workload, train_.tokens.size() + valid_.tokens.size());
+  if (!plans.ok()) return plans.status();
+  memory_plan_ = describe(plans.value());
+  return check_memory(plans.value());
 }
 
 Result<std::unique_ptr<Trainer>> Trainer::create(const std::string& run, RunConfig config, Cluster& cluster) {

@@ -81,8 +81,8 @@ class GuardedBackend : public Backend {
   explicit GuardedBackend(std::unique_ptr<Backend> inner) : inner_(std::move(inner)) {}
 
   std::string name() const override { return inner_->name(); }
-  Status supports(const Program& program, const NoiseShape& noise) const override {
-    return inner_->supports(program, noise);
+  Result<std::vector<MemoryPlan>> plan(const Program& program, const Workload& workload) const override {
+    return inner_->plan(program, workload);
   }
 
   Status load(const Program& program, const NoiseShape& noise, const Weights& weights,

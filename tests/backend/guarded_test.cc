@@ -26,7 +26,9 @@ class Misbehaving : public Backend {
  public:
   explicit Misbehaving(Misdeed misdeed) : misdeed_(misdeed), inner_(make_reference_backend()) {}
   std::string name() const override { return "misbehaving"; }
-  Status supports(const Program&, const NoiseShape&) const override { return {}; }
+  Result<std::vector<MemoryPlan>> plan(const Program& p, const Workload& w) const override {
+    return inner_->plan(p, w);
+  }
   Status load(const Program& p, const NoiseShape& n, const Weights& w, const RuleMemory& m) override {
     return inner_->load(p, n, w, m);
   }

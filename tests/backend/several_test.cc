@@ -17,8 +17,9 @@ using testing::Random;
 class Spoilt : public Backend {
  public:
   std::string name() const override { return "spoilt"; }
-  Status supports(const Program& p, const NoiseShape& n) const override {
-    return declines ? fail("spoilt", "declines", "ask another") : base_->supports(p, n);
+  Result<std::vector<MemoryPlan>> plan(const Program&, const Workload& workload) const override {
+    if (declines) return fail("spoilt", "declines", "ask another");
+    return std::vector<MemoryPlan>{{"spoilt", 100, {{"members", workload.members}}}};
   }
   Status load(const Program& p, const NoiseShape& n, const Weights& w, const RuleMemory& m) override {
     return base_->load(p, n, w, m);
@@ -104,6 +105,15 @@ TEST(Several, AFailureOfAPartIsTheFailure) {
   EXPECT_EQ(status.message(), "spoilt: is lost; go on without it");
   pair.spoilt->declines = true;
   EXPECT_FALSE(pair.backend->supports(pair.program, {}).ok());
+}
+
+TEST(Several, MemoryIsPlannedByPart) {
+  const Pair pair;
+  const auto plans = pair.backend->plan(pair.program, {.members = 10, .pairs = 5}).value();
+  ASSERT_EQ(plans.size(), 2u);
+  EXPECT_EQ(plans[0].place, "");
+  EXPECT_EQ(plans[1].place, "spoilt");
+  EXPECT_EQ(plans[1].total(), 6) << "five pairs are two and three";
 }
 
 TEST(Several, PartsThatDisagreeAreNamed) {

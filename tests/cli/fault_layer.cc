@@ -1,7 +1,7 @@
 // A Vulkan layer that makes a device fail, so that tests see what the program does then. CLUTCH_FAULT names
 // the fault: "lost:N" loses the device at submission N, "memory:BYTES" has no memory for a larger allocation,
-// "int64" hides integers of 64 bits. tests/cli/vulkan_test.py loads it by VK_LAYER_PATH and
-// VK_INSTANCE_LAYERS.
+// "heap:BYTES" says that its memory is as large, "int64" hides integers of 64 bits. tests/cli/vulkan_test.py
+// loads it by VK_LAYER_PATH and VK_INSTANCE_LAYERS.
 #include <vulkan/vk_layer.h>
 #include <vulkan/vulkan.h>
 
@@ -14,6 +14,7 @@ namespace {
 PFN_vkGetInstanceProcAddr next_instance_proc = nullptr;
 PFN_vkGetDeviceProcAddr next_device_proc = nullptr;
 PFN_vkGetPhysicalDeviceFeatures2 next_features2 = nullptr;
+PFN_vkGetPhysicalDeviceMemoryProperties next_memory_properties = nullptr;
 PFN_vkQueueSubmit next_submit = nullptr;
 PFN_vkAllocateMemory next_allocate = nullptr;
 VkInstance the_instance = VK_NULL_HANDLE;
@@ -47,6 +48,8 @@ VKAPI_ATTR VkResult VKAPI_CALL create_instance(const VkInstanceCreateInfo* info,
   // Asked later, the loader would answer with this layer's own.
   next_features2 = reinterpret_cast<PFN_vkGetPhysicalDeviceFeatures2>(
       next_instance_proc(the_instance, "vkGetPhysicalDeviceFeatures2"));
+  next_memory_properties = reinterpret_cast<PFN_vkGetPhysicalDeviceMemoryProperties>(
+      next_instance_proc(the_instance, "vkGetPhysicalDeviceMemoryProperties"));
   return result;
 }
 
@@ -69,6 +72,14 @@ VKAPI_ATTR void VKAPI_CALL features2(VkPhysicalDevice physical, VkPhysicalDevice
   if (fault("int64") == 0) features->features.shaderInt64 = VK_FALSE;
 }
 
+VKAPI_ATTR void VKAPI_CALL memory_properties(VkPhysicalDevice physical,
+                                             VkPhysicalDeviceMemoryProperties* memory) {
+  next_memory_properties(physical, memory);
+  const long long heap = fault("heap");
+  for (std::uint32_t i = 0; heap >= 0 && i < memory->memoryHeapCount; ++i)
+    memory->memoryHeaps[i].size = static_cast<VkDeviceSize>(heap);
+}
+
 VKAPI_ATTR VkResult VKAPI_CALL queue_submit(VkQueue queue, std::uint32_t count, const VkSubmitInfo* infos,
                                             VkFence fence) {
   const long long lost = fault("lost");
@@ -88,11 +99,13 @@ PFN_vkVoidFunction own(const char* name) {
   const struct {
     const char* name;
     PFN_vkVoidFunction function;
-  } functions[] = {{"vkCreateInstance", reinterpret_cast<PFN_vkVoidFunction>(create_instance)},
-                   {"vkCreateDevice", reinterpret_cast<PFN_vkVoidFunction>(create_device)},
-                   {"vkGetPhysicalDeviceFeatures2", reinterpret_cast<PFN_vkVoidFunction>(features2)},
-                   {"vkQueueSubmit", reinterpret_cast<PFN_vkVoidFunction>(queue_submit)},
-                   {"vkAllocateMemory", reinterpret_cast<PFN_vkVoidFunction>(allocate)}};
+  } functions[] = {
+      {"vkCreateInstance", reinterpret_cast<PFN_vkVoidFunction>(create_instance)},
+      {"vkCreateDevice", reinterpret_cast<PFN_vkVoidFunction>(create_device)},
+      {"vkGetPhysicalDeviceFeatures2", reinterpret_cast<PFN_vkVoidFunction>(features2)},
+      {"vkGetPhysicalDeviceMemoryProperties", reinterpret_cast<PFN_vkVoidFunction>(memory_properties)},
+      {"vkQueueSubmit", reinterpret_cast<PFN_vkVoidFunction>(queue_submit)},
+      {"vkAllocateMemory", reinterpret_cast<PFN_vkVoidFunction>(allocate)}};
   for (const auto& f : functions) {
     if (std::strcmp(f.name, name) == 0) return f.function;
   }

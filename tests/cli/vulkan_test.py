@@ -110,6 +110,18 @@ class VulkanTest(CliTest):
         self.assertIn("vulkan:0: is out of memory", outcome.err)
         self.assertIn("--backend cpu", outcome.err)
 
+    def test_too_little_memory_is_refused_before_the_run_with_the_plan(self):
+        self.fault("heap:20000")
+        outcome = self.attempt(self.folder / "run", backend="vulkan:0")
+        self.assertEqual(outcome.status, 1)
+        self.assertRegex(outcome.err, r"memory: vulkan:0 about \d+\.\d MB \(weights 0\.\d, votes .*\) of 0 MB available")
+        self.assertIn("--backend cpu", outcome.err)
+        self.assertFalse((self.folder / "run").exists())
+        self.fault("heap:20000000")
+        outcome = self.attempt(self.folder / "run", backend="vulkan:0")
+        self.assertEqual(outcome.status, 0, outcome.err)
+        self.assertRegex(outcome.err, r"memory: about .* available; vulkan:0 about .* of 20 MB available")
+
     def test_a_device_without_wide_integers_is_refused(self):
         self.fault("int64")
         info = self.clutch("info")

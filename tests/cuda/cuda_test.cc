@@ -11,6 +11,7 @@
 #include "backend/reference/reference.h"
 #include "cuda/emulated.h"
 #include "models/model.h"
+#include "run/plan.h"
 
 namespace clutch::cuda {
 namespace {
@@ -160,6 +161,65 @@ TEST_P(Cuda, SaysWhatFillsTheMemory) {
   const std::string message = states.status().message();
   for (const char* part : {"64 MiB of states", "weights 1 MiB", "1 MiB free", "--population"})
     EXPECT_NE(message.find(part), std::string::npos) << message;
+}
+
+std::int64_t bytes_of(const std::vector<MemoryPart>& parts, const std::string& what) {
+  for (const MemoryPart& part : parts) {
+    if (part.what == what) return part.bytes;
+  }
+  return -1;
+}
+
+// Of steps of each kind, all that the device gave.
+TEST_P(Cuda, TheMemoryPlanIsWhatTrainingTakes) {
+  for (const bool carries : {false, true}) {
+    for (const exact::Rule rule : {exact::Rule::threshold, exact::Rule::adamw}) {
+      Random random(6);
+      const ModelConfig config{.arch = "transformer", .dim = 64, .layers = 1, .vocab = 40, .window = 9};
+      const Program program = build_program(config, {}).value();
+      const Opened opened = open(GetParam().vendor());
+      const Workload workload{.noise = {.rank = 2},
+                              .rule = rule,
+                              .members = 70,
+                              .pairs = 90,
+                              .streams = 3,
+                              .length = 4,
+                              .carries = carries};
+      const MemoryPlan plan = opened.backend->plan(program, workload).value()[0];
+      EXPECT_EQ(plan.place, opened.backend->name());
+      EXPECT_EQ(plan.available_bytes, static_cast<std::int64_t>(shim::settings.memory_bytes));
+      const Weights weights = initial_weights(program, 1);
+      ASSERT_TRUE(opened.backend->load(program, workload.noise, weights, {rule, {}}).ok());
+      const auto states = carries ? opened.backend->new_states(workload.members).value() : nullptr;
+      Window window(random, program, workload.members, workload.length);
+      window.request.states = states.get();
+      ASSERT_TRUE(window.run(*opened.backend).ok());
+      const std::vector<std::int8_t> fitness(workload.pairs, 1);
+      exact::RuleStep step;
+      step.rule = rule;
+      ASSERT_TRUE(
+          opened.backend->update({.noise = {}, .fitness = fitness, .matrix = step, .vector = step}).ok());
+      EXPECT_NEAR(static_cast<double>(plan.total()), static_cast<double>(shim::allocated_bytes), 8)
+          << "but for empty buffers' bytes";
+      EXPECT_EQ(bytes_of(plan.parts, "rule"), rule == exact::Rule::adamw ? 12 * program.parameters() : 0);
+    }
+  }
+}
+
+TEST_P(Cuda, TooLittleMemoryIsRefusedBeforeARunWithThePlan) {
+  const Program program = small_egg();
+  const Workload workload{.members = 1 << 16, .pairs = 1 << 15, .carries = true};
+  const auto plans = [&](std::uint64_t memory_bytes) {
+    shim::settings.memory_bytes = memory_bytes;
+    return plan_memory(*open(GetParam().vendor()).backend, program, workload, 1000).value();
+  };
+  const auto needed = static_cast<std::uint64_t>(plans(1 << 30).back().total());
+  EXPECT_TRUE(check_memory(plans(needed)).ok());
+  const std::string message = check_memory(plans(needed - 1)).message();
+  for (const char* part :
+       {"memory: shim:0 about 5", "weights 0", "votes 0", "rule 0", "states 4", "noise 0",
+        "text and losses 0", "available: it does not fit", "--population", "--backend cpu"})
+    EXPECT_NE(message.find(part), std::string::npos) << part << " in " << message;
 }
 
 TEST_P(Cuda, ALostDeviceIsAStatusWithTheWayOn) {

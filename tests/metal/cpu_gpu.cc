@@ -30,10 +30,15 @@ Runner* runner(device::Kernel kernel) {
   check_failed("a kernel is of the list", "");
 }
 
+std::uint64_t buffer_bytes = 0;
+
 // Filled with a pattern, since a device's memory holds anything.
 struct HostBuffer : device::Buffer {
   explicit HostBuffer(std::uint64_t size)
-      : Buffer(size), values(size / 16 + 1, {0xA5A5A5A5A5A5A5A5, 0x5A5A5A5A5A5A5A5A}) {}
+      : Buffer(size), values(size / 16 + 1, {0xA5A5A5A5A5A5A5A5, 0x5A5A5A5A5A5A5A5A}) {
+    buffer_bytes += size;
+  }
+  ~HostBuffer() override { buffer_bytes -= bytes(); }
   std::byte* data() { return reinterpret_cast<std::byte*>(values.data()); }
   struct alignas(16) Block {
     std::uint64_t low, high;
@@ -51,6 +56,7 @@ class CpuGpu : public device::Gpu {
 
   std::string name() const override { return "metal-on-cpu"; }
   device::Limits limits() const override { return {1ull << 28, shared_bytes_, device::kMostLanes, 0}; }
+  std::uint64_t memory_bytes() const override { return (1ull << 32) - buffer_bytes; }
   Result<std::unique_ptr<device::Buffer>> make_buffer(std::uint64_t bytes) override {
     return std::unique_ptr<device::Buffer>(std::make_unique<HostBuffer>(bytes));
   }
@@ -101,5 +107,7 @@ class CpuGpu : public device::Gpu {
 std::shared_ptr<device::Gpu> make_cpu_gpu(std::uint32_t shared_bytes) {
   return std::make_shared<CpuGpu>(shared_bytes);
 }
+
+std::uint64_t cpu_gpu_bytes() { return buffer_bytes; }
 
 }  // namespace clutch::testing

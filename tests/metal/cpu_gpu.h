@@ -10,4 +10,7 @@ namespace clutch::testing {
 // shared_bytes: of a threadgroup, as the device would say.
 std::shared_ptr<device::Gpu> make_cpu_gpu(std::uint32_t shared_bytes);
 
+// Of all buffers that there are now.
+std::uint64_t cpu_gpu_bytes();
+
 }  // namespace clutch::testing

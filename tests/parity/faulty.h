@@ -38,7 +38,9 @@ class FaultyBackend : public Backend {
   explicit FaultyBackend(Fault fault) : fault_(fault), inner_(make_reference_backend()) {}
 
   std::string name() const override { return "faulty"; }
-  Status supports(const Program&, const NoiseShape&) const override { return {}; }
+  Result<std::vector<MemoryPlan>> plan(const Program& program, const Workload& workload) const override {
+    return inner_->plan(program, workload);
+  }
 
   Status load(const Program& program, const NoiseShape& noise, const Weights& weights,
               const RuleMemory& memory) override {

@@ -29,7 +29,25 @@ class CpuBackend : public Backend {
 
   std::string name() const override { return std::string("cpu:") + kernels_.name; }
 
-  Status supports(const Program&, const NoiseShape&) const override { return {}; }
+  // docs/BENCHMARKS.md has the exact formula. No term grows with population times parameters.
+  Result<std::vector<MemoryPlan>> plan(const Program& program, const Workload& workload) const override {
+    constexpr std::int64_t kLeastTileBytes = 2 << 20, kTile = 64;  // of slots, and members, at most
+    std::int64_t packed = 0, largest = 0, pair_noise = 0, row = 0;
+    for (const TensorSpec& tensor : program.tensors) {
+      const std::int64_t size = padded(tensor.rows) * (tensor.cols == 1 ? 1 : padded(tensor.cols));
+      packed += 2 * size;  // up to two bytes a weight
+      largest = std::max(largest, size);
+      pair_noise += workload.noise.rank * (padded(tensor.rows) + padded(tensor.cols));
+    }
+    for (const Slot& slot : program.slots) row += padded(slot.width);
+    const std::int64_t tile = std::max(kLeastTileBytes, kTile * row) + kTile * pair_noise;
+    const std::int64_t tile_states = workload.carries ? 0 : kTile * program.state_width();
+    MemoryPlan plan{"", 0, host_parts(program, workload)};
+    plan.parts.push_back({"weights", packed});
+    // Tiles and noise of each thread, votes of the largest tensor.
+    plan.parts.push_back({"work", pool_.threads() * (tile + tile_states) + 4 * largest});
+    return std::vector<MemoryPlan>{plan};
+  }
 
   Status load(const Program& program, const NoiseShape& noise, const Weights& weights,
               const RuleMemory& memory) override {

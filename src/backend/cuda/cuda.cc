@@ -99,15 +99,23 @@ class CudaBackend : public Backend {
 
   std::string name() const override { return device().facts().name; }
 
-  Status supports(const Program& program, const NoiseShape& noise) const override {
-    return fits(program, noise, device().facts());
+  Result<std::vector<MemoryPlan>> plan(const Program& program, const Workload& workload) const override {
+    CLUTCH_RETURN_IF_ERROR(fits(program, workload.noise, device().facts()));
+    auto bounds = verify(program, workload.noise);
+    if (!bounds.ok()) return bounds.status();
+    const Plan plan = make_plan(program, workload.noise, bounds.value());
+    const TileShape tile = choose_tile(plan.layout, workload.noise.rank, device().facts(), workload.members);
+    auto blocks = blocks_of(tile, workload.members);
+    if (!blocks.ok()) return blocks.status();
+    return std::vector<MemoryPlan>{{name(), static_cast<std::int64_t>(device().free_bytes()),
+                                    memory_parts(plan, workload, tile, blocks.value())}};
   }
 
   Status load(const Program& program, const NoiseShape& noise, const Weights& weights,
               const RuleMemory& memory) override {
     auto bounds = verify(program, noise);
     if (!bounds.ok()) return bounds.status();
-    CLUTCH_RETURN_IF_ERROR(supports(program, noise));
+    CLUTCH_RETURN_IF_ERROR(fits(program, noise, device().facts()));
     l_.emplace(memory_);
     l_->program = &program;
     l_->rule = memory.rule;
@@ -299,23 +307,21 @@ class CudaBackend : public Backend {
     return {};
   }
 
-  // The largest tile that fits and leaves no processor without one: weights are read once per tile and token.
-  TileShape choose_tile(std::uint32_t members) const {
-    const Facts& facts = device().facts();
-    for (std::uint32_t row_tiles = facts.row_tiles; row_tiles > 1; row_tiles /= 2) {
-      const TileShape tile = make_tile(l_->plan.layout, static_cast<int>(l_->model.rank), facts, row_tiles);
-      if (tile.bytes <= facts.shared_bytes && members >= tile.members * facts.processors) return tile;
-    }
-    return make_tile(l_->plan.layout, static_cast<int>(l_->model.rank), facts, 1);
+  // That run at the same time, of as many as members need.
+  Result<std::uint32_t> blocks_of(const TileShape& tile, std::uint32_t members) const {
+    auto resident = device().resident_blocks(tile);
+    if (!resident.ok()) return resident.status();
+    return std::min(resident.value(), (members + tile.members - 1) / tile.members);
   }
 
   Status run(const EvaluateRequest& request, std::int8_t* states, bool logits,
              std::optional<std::uint32_t> traced) {
     const std::uint32_t members = request.members();
-    const TileShape tile = choose_tile(members);
-    auto resident = device().resident_blocks(tile);
-    if (!resident.ok()) return resident.status();
-    const std::uint32_t blocks = std::min(resident.value(), (members + tile.members - 1) / tile.members);
+    const TileShape tile =
+        choose_tile(l_->plan.layout, static_cast<int>(l_->model.rank), device().facts(), members);
+    auto found = blocks_of(tile, members);
+    if (!found.ok()) return found.status();
+    const std::uint32_t blocks = found.value();
     CLUTCH_RETURN_IF_ERROR(l_->text.assign(request.text));
     CLUTCH_RETURN_IF_ERROR(l_->stream_of.assign(request.stream_of));
     CLUTCH_RETURN_IF_ERROR(l_->losses.ensure(8ull * members));

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "exact/noise.h"
+#include "exact/tables.h"
 
 namespace clutch::cuda {
 namespace {
@@ -136,6 +137,36 @@ TileShape make_tile(const device::Layout& layout, int rank, const Facts& facts, 
   tile.positions = take(std::uint64_t{4} * tile.members);
   tile.bytes = static_cast<std::uint32_t>(at);
   return tile;
+}
+
+TileShape choose_tile(const device::Layout& layout, int rank, const Facts& facts, std::uint32_t members) {
+  for (std::uint32_t row_tiles = facts.row_tiles; row_tiles > 1; row_tiles /= 2) {
+    const TileShape tile = make_tile(layout, rank, facts, row_tiles);
+    if (tile.bytes <= facts.shared_bytes && members >= tile.members * facts.processors) return tile;
+  }
+  return make_tile(layout, rank, facts, 1);
+}
+
+std::vector<MemoryPart> memory_parts(const Plan& plan, const Workload& workload, const TileShape& tile,
+                                     std::uint32_t blocks) {
+  const auto elements = static_cast<std::int64_t>(plan.element_count);
+  const std::int64_t running = std::int64_t{blocks} * tile.members, members = workload.members;
+  const std::int64_t text = 2 * std::int64_t{workload.streams} * (std::int64_t{workload.length} + 1);
+  const std::int64_t kept = workload.carries ? members : running;
+  const auto size = [](const auto& list) { return list.size() * sizeof list[0]; };
+  const std::size_t program = size(plan.steps) + size(plan.layout.tensors) + size(plan.states) +
+                              size(plan.elements) + size(plan.narrow) + size(plan.wide) + size(plan.vectors) +
+                              size(plan.words) + sizeof(UpdateResults);
+  const std::size_t tables = sizeof exact::kExp2Table + sizeof exact::kLog2Table +
+                             sizeof exact::kSoftmaxTable + sizeof exact::kGeluTable +
+                             plan.layout.window * exact::kTurnPairs * sizeof(exact::Turn);
+  return {{"weights", static_cast<std::int64_t>(plan.layout.weight_bytes)},
+          {"votes", 4 * elements},
+          {"rule", 4 * elements * exact::entry(workload.rule).state_count()},
+          {"states", kept * static_cast<std::int64_t>(plan.state_bytes)},
+          {"noise", running / 2 * static_cast<std::int64_t>(plan.layout.noise_bytes)},
+          {"text and losses", text + 12 * members + workload.pairs},
+          {"program", static_cast<std::int64_t>(program + tables)}};
 }
 
 }  // namespace clutch::cuda

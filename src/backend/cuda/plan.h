@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "backend/backend.h"
 #include "backend/cuda/arguments.h"
 #include "backend/cuda/device.h"
 #include "program/verify.h"
@@ -37,5 +38,12 @@ Plan make_plan(const Program& program, const NoiseShape& noise, const std::vecto
 
 // A tile of 16 · row_tiles members.
 TileShape make_tile(const device::Layout& layout, int rank, const Facts& facts, std::uint32_t row_tiles);
+
+// The largest that fits and leaves no processor without one: weights are read once per tile and token.
+TileShape choose_tile(const device::Layout& layout, int rank, const Facts& facts, std::uint32_t members);
+
+// What the backend's buffers come to in training, with `blocks` tiles at a time.
+std::vector<MemoryPart> memory_parts(const Plan& plan, const Workload& workload, const TileShape& tile,
+                                     std::uint32_t blocks);
 
 }  // namespace clutch::cuda

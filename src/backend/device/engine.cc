@@ -38,6 +38,46 @@ std::uint32_t groups(std::uint64_t items, std::uint32_t lanes) {
   return static_cast<std::uint32_t>(std::min<std::uint64_t>((items + lanes - 1) / lanes, kMostGroups));
 }
 
+// What an invocation of `vote` goes through one after the other: four rows of a word of columns, or a
+// vector's word.
+std::uint64_t items_of(const DeviceTensor& t) {
+  const std::uint64_t quads = rounded_up(t.rows, 4);
+  return t.is_vector != 0 ? quads : quads * rounded_up(t.cols, 4);
+}
+
+// Pairs whose votes a dispatch may add up.
+std::uint32_t pairs_at_once(const Plan& plan, const DeviceTensor& t, const Limits& limits) {
+  const std::uint64_t lanes = std::uint64_t{groups(items_of(t), plan.lanes)} * plan.lanes;
+  return pairs_of_vote(t, (items_of(t) + lanes - 1) / lanes, limits.iterations);
+}
+
+// Whether all pairs go into a dispatch per tensor, so that votes need no memory.
+bool votes_at_once(const Plan& plan, std::uint32_t pairs, const Limits& limits) {
+  return pairs <= plan.batch / 2 && std::all_of(plan.tensors.begin(), plan.tensors.end(), [&](const auto& t) {
+           return pairs <= pairs_at_once(plan, t, limits);
+         });
+}
+
+std::uint32_t whole(std::uint32_t members) { return rounded_up(members, kTile) * kTile; }
+
+// What the buffers below come to in training, but for some of 16 bytes.
+std::vector<MemoryPart> memory_parts(const Plan& plan, const Workload& workload, const Limits& limits) {
+  const std::int64_t batch = std::min(plan.batch, whole(workload.members)),
+                     weights = plan.layout.weight_bytes;
+  const std::int64_t pairs = std::max<std::int64_t>(batch / 2, std::min(workload.pairs, plan.batch / 2));
+  const std::int64_t text = 2 * std::int64_t{workload.streams} * (std::int64_t{workload.length} + 1);
+  const std::size_t program = bytes_of(plan.instructions).size() + bytes_of(plan.tensors).size() +
+                              bytes_of(plan.states).size() + bytes_of(make_tables()).size() + 4 * kSumWords;
+  return {{"weights", weights},
+          {"votes", votes_at_once(plan, workload.pairs, limits) ? 0 : 4 * weights},
+          {"rule", 4 * exact::entry(workload.rule).state_count() * weights},
+          {"states", std::int64_t{whole(workload.members)} * 4 * plan.state_words},
+          {"noise", pairs * 4 * plan.noise_words},
+          {"slots", batch * 4 * ((plan.shared_slots ? 0 : plan.slot_words) + plan.scratch_words)},
+          {"text and losses", text + 12 * std::int64_t{workload.members} + workload.pairs},
+          {"program", static_cast<std::int64_t>(program)}};
+}
+
 // Members' states, a buffer per batch.
 class DeviceStates : public States {
  public:
@@ -131,15 +171,19 @@ class DeviceBackend : public Backend {
 
   std::string name() const override { return gpu_->name(); }
 
-  Status supports(const Program& program, const NoiseShape& noise) const override {
-    return check_fit(gpu_->name(), program, noise, gpu_->limits());
+  Result<std::vector<MemoryPlan>> plan(const Program& program, const Workload& workload) const override {
+    const Limits limits = gpu_->limits();
+    CLUTCH_RETURN_IF_ERROR(check_fit(gpu_->name(), program, workload.noise, limits));
+    const Plan plan = make_plan(program, workload.noise, limits);
+    return std::vector<MemoryPlan>{
+        {name(), static_cast<std::int64_t>(gpu_->memory_bytes()), memory_parts(plan, workload, limits)}};
   }
 
   Status load(const Program& program, const NoiseShape& noise, const Weights& weights,
               const RuleMemory& memory) override {
     auto bounds = verify(program, noise);
     if (!bounds.ok()) return bounds.status();
-    CLUTCH_RETURN_IF_ERROR(supports(program, noise));
+    CLUTCH_RETURN_IF_ERROR(check_fit(name(), program, noise, gpu_->limits()));
     program_ = &program;
     noise_ = noise;
     rule_ = memory.rule;
@@ -236,8 +280,6 @@ class DeviceBackend : public Backend {
  private:
   using Held = std::unique_ptr<Buffer>;
 
-  std::uint32_t whole(std::uint32_t members) const { return rounded_up(members, kTile) * kTile; }
-
   // A buffer of at least `bytes`; made anew where there is none so large.
   Status have(Held& buffer, std::uint64_t bytes) const {
     bytes = std::max<std::uint64_t>((bytes + 15) & ~std::uint64_t{15}, 16);
@@ -275,7 +317,6 @@ class DeviceBackend : public Backend {
                           const Taking& taking);
   Status take(const Taking& taking, std::uint32_t first, std::uint32_t members, std::uint32_t token,
               std::uint32_t tokens);
-  std::uint32_t pairs_at_once(const DeviceTensor& tensor) const;
   VotePush vote_push(const exact::RuleStep& step) const;
   Status vote(const UpdateRequest& request, std::uint32_t first_pair, std::uint32_t pairs);
 
@@ -414,9 +455,8 @@ Result<UpdateResult> DeviceBackend::update(const UpdateRequest& request) {
   fitness.resize((fitness.size() + 3) / 4 * 4);
   CLUTCH_RETURN_IF_ERROR(put(fitness_, bytes_of(fitness)));
   CLUTCH_RETURN_IF_ERROR(have(noise_buffer_, std::min(pairs, batch) * 4ull * plan_.noise_words));
-  bool at_once = pairs <= batch;
-  for (const DeviceTensor& t : plan_.tensors) at_once = at_once && pairs <= pairs_at_once(t);
-  if (!at_once) CLUTCH_RETURN_IF_ERROR(have(votes_, 4 * plan_.layout.weight_bytes));
+  if (!votes_at_once(plan_, pairs, gpu_->limits()))
+    CLUTCH_RETURN_IF_ERROR(have(votes_, 4 * plan_.layout.weight_bytes));
   CLUTCH_RETURN_IF_ERROR(gpu_->zero(*sums_));
   for (std::uint32_t first = 0; first < pairs; first += batch) {
     const std::uint32_t count = std::min(batch, pairs - first);
@@ -458,18 +498,6 @@ VotePush DeviceBackend::vote_push(const exact::RuleStep& step) const {
   return push;
 }
 
-// What an invocation of `vote` goes through one after the other: four rows of a word of columns, or a
-// vector's word.
-std::uint64_t items_of(const DeviceTensor& t) {
-  const std::uint64_t quads = rounded_up(t.rows, 4);
-  return t.is_vector != 0 ? quads : quads * rounded_up(t.cols, 4);
-}
-
-std::uint32_t DeviceBackend::pairs_at_once(const DeviceTensor& t) const {
-  const std::uint64_t lanes = std::uint64_t{groups(items_of(t), plan_.lanes)} * plan_.lanes;
-  return pairs_of_vote(t, (items_of(t) + lanes - 1) / lanes, gpu_->limits().iterations);
-}
-
 // Adds the votes of pairs first_pair .. whose noise is in the buffer; the last of all bring the rule.
 Status DeviceBackend::vote(const UpdateRequest& request, std::uint32_t first_pair, std::uint32_t pairs) {
   for (std::uint32_t t = 0; t < plan_.tensors.size(); ++t) {
@@ -482,7 +510,7 @@ Status DeviceBackend::vote(const UpdateRequest& request, std::uint32_t first_pai
     for (std::uint32_t done = 0; done < pairs; done += push.pairs) {
       push.noise_pair = done;
       push.first_pair = first_pair + done;
-      push.pairs = std::min(pairs - done, pairs_at_once(tensor));
+      push.pairs = std::min(pairs - done, pairs_at_once(plan_, tensor, gpu_->limits()));
       push.begins = push.first_pair == 0;
       push.ends = push.first_pair + push.pairs == request.fitness.size();
       CLUTCH_RETURN_IF_ERROR(gpu_->dispatch(Kernel::vote, plan_.lanes, buffers, push_of(push),

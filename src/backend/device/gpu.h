@@ -53,6 +53,8 @@ class Gpu {
 
   virtual std::string name() const = 0;  // "vulkan:0"
   virtual Limits limits() const = 0;
+  // Bytes that buffers may take: those that are free, or all where the device does not say how many are.
+  virtual std::uint64_t memory_bytes() const = 0;
 
   // Its contents are undefined. Fails where memory is short. A buffer may outlive the Gpu.
   virtual Result<std::unique_ptr<Buffer>> make_buffer(std::uint64_t bytes) = 0;

@@ -52,6 +52,11 @@ class MetalGpu : public device::Gpu {
             static_cast<std::uint32_t>(device_.maxThreadgroupMemoryLength), device::kMostLanes, 0};
   }
 
+  std::uint64_t memory_bytes() const override {
+    const std::uint64_t most = device_.recommendedMaxWorkingSetSize, taken = device_.currentAllocatedSize;
+    return most > taken ? most - taken : 0;
+  }
+
   Result<std::unique_ptr<device::Buffer>> make_buffer(std::uint64_t bytes) override {
     id<MTLBuffer> handle = [device_ newBufferWithLength:bytes options:MTLResourceStorageModeShared];
     if (handle == nil) {

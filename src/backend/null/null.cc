@@ -23,7 +23,9 @@ class NullBackend : public Backend {
  public:
   std::string name() const override { return "null"; }
 
-  Status supports(const Program&, const NoiseShape&) const override { return {}; }
+  Result<std::vector<MemoryPlan>> plan(const Program& program, const Workload& workload) const override {
+    return std::vector<MemoryPlan>{{"", 0, host_parts(program, workload)}};
+  }
 
   Status load(const Program& program, const NoiseShape&, const Weights& weights,
               const RuleMemory& memory) override {

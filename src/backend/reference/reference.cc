@@ -16,7 +16,11 @@ class ReferenceBackend : public Backend {
  public:
   std::string name() const override { return "reference"; }
 
-  Status supports(const Program&, const NoiseShape&) const override { return {}; }
+  Result<std::vector<MemoryPlan>> plan(const Program& program, const Workload& workload) const override {
+    MemoryPlan plan{"", 0, host_parts(program, workload)};
+    plan.parts.push_back({"work", 4 * program.parameters()});  // votes
+    return std::vector<MemoryPlan>{plan};
+  }
 
   Status load(const Program& program, const NoiseShape& noise, const Weights& weights,
               const RuleMemory& memory) override {

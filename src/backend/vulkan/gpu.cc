@@ -83,6 +83,8 @@ class VulkanGpu : public device::Gpu {
             device_->physical->iterations};
   }
 
+  std::uint64_t memory_bytes() const override { return heap_bytes(*device_); }
+
   Result<std::unique_ptr<device::Buffer>> make_buffer(std::uint64_t bytes) override {
     auto made = VulkanBuffer::create(device_, bytes, Place::kDevice);
     if (!made.ok()) return made.status();

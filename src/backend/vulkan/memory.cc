@@ -70,6 +70,11 @@ Result<std::shared_ptr<Device>> open_device(const std::shared_ptr<Instance>& ins
   return device;
 }
 
+std::uint64_t heap_bytes(const Device& device) {
+  const int type = best_type(device.memory, 0xFFFFFFFF, Place::kDevice);
+  return type < 0 ? 0 : device.memory.memoryHeaps[device.memory.memoryTypes[type].heapIndex].size;
+}
+
 Result<std::unique_ptr<VulkanBuffer>> VulkanBuffer::create(const std::shared_ptr<Device>& device,
                                                            std::uint64_t bytes, Place place) {
   auto buffer = std::unique_ptr<VulkanBuffer>(new VulkanBuffer(device, bytes));

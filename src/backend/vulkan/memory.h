@@ -22,6 +22,9 @@ struct Device {
 
 Result<std::shared_ptr<Device>> open_device(const std::shared_ptr<Instance>& instance, std::size_t number);
 
+// Of the heap that a kernel's buffers lie in. How much of it is free only an extension says.
+std::uint64_t heap_bytes(const Device& device);
+
 enum class Place { kDevice, kUpload, kDownload };
 
 class VulkanBuffer : public device::Buffer {
