@@ -151,6 +151,39 @@ TEST_P(Cuda, DeclinesATileThatDoesNotFit) {
   EXPECT_TRUE(opened.backend->supports(small_egg(), {}).ok());
 }
 
+TEST_P(Cuda, WithoutDevicesItSaysWhyAndWhatToDo) {
+  const auto problem = [&] {
+    std::string why;
+    EXPECT_EQ(GetParam().vendor().count(why), 0);
+    return why;
+  };
+  std::string none;
+  EXPECT_EQ(GetParam().vendor().count(none), 2);
+  EXPECT_EQ(none, "");
+  shim::settings.devices = 0;
+  EXPECT_EQ(problem(), "there is no device of the emulation");
+  shim::settings.driver = 11;
+  EXPECT_EQ(problem(), "its driver, for shim 11, is too old: update it to one for shim 12");
+  shim::settings.driver = 0;
+  EXPECT_EQ(problem(), "there is no driver: install that of the emulation");
+}
+
+TEST_P(Cuda, ADeviceThatIsTooOldIsRefused) {
+  const auto message = [&] { return GetParam().vendor().open(1).status().message(); };
+  EXPECT_EQ(message(), "ok");
+  shim::settings.major = 7, shim::settings.minor = 5;
+  EXPECT_EQ(
+      message(),
+      "shim:1: an emulation (capability 7.5) is too old: capability 8.0 or later is needed; use another "
+      "backend: clutch info lists those that run here");
+  shim::settings.major = 9;
+  shim::settings.has_kernels = false;
+  EXPECT_EQ(message(),
+            "shim:1: an emulation (capability 9.5) runs none of the kernels, which are for an emulation: no "
+            "kernel image; capability 8.0 or later is needed, or a newer driver; use another backend: clutch "
+            "info lists those that run here");
+}
+
 TEST_P(Cuda, SaysWhatFillsTheMemory) {
   shim::settings.memory_bytes = 1 << 20;
   const Opened opened = open(GetParam().vendor());

@@ -116,17 +116,26 @@ class RuntimeDevice : public Device {
 };
 
 Status refuse(const std::string& name, const std::string& problem) {
-  return fail(name, problem, "clutch info lists the backends that run here");
+  return fail(name, problem, "use another backend: clutch info lists those that run here");
 }
 
 int count_devices(std::string& problem) {
-  int count = 0, driver = 0;
+  int count = 0, driver = 0, runtime = 0;
   const Error error = VENDOR(GetDeviceCount)(&count);
   if (error == VENDOR(Success) && count > 0) return count;
   static_cast<void>(VENDOR(GetLastError)());
   // The runtime calls a driver that is absent one that is too old.
-  const bool present = VENDOR(DriverGetVersion)(&driver) == VENDOR(Success) && driver > 0;
-  problem = !present ? "no driver" : error == VENDOR(Success) ? "no device" : VENDOR(GetErrorString)(error);
+  if (VENDOR(DriverGetVersion)(&driver) != VENDOR(Success) || driver <= 0) {
+    problem = std::string("there is no driver: install that of ") + kMaker;
+  } else if (error == VENDOR(ErrorInsufficientDriver) &&
+             VENDOR(RuntimeGetVersion)(&runtime) == VENDOR(Success)) {
+    problem = "its driver, for " + version_text(driver) + ", is too old: update it to one for " +
+              version_text(runtime);
+  } else if (error == VENDOR(Success) || error == VENDOR(ErrorNoDevice)) {
+    problem = std::string("there is no device of ") + kMaker;
+  } else {
+    problem = VENDOR(GetErrorString)(error);
+  }
   return 0;
 }
 
@@ -147,10 +156,15 @@ Result<std::unique_ptr<Device>> open_device(int index) {
   facts.warp = static_cast<std::uint32_t>(warp);
   facts.row_tiles = kMostRowTiles;
   facts.evaluate_threads = evaluate_threads(kEvaluateThreads);
+  const std::string model = facts.chip + " (" + model_of(properties) + ")";
+  if (too_old(properties)) return refuse(facts.name, model + " is too old: " + kNeeds);
   VENDOR(FuncAttributes) attributes;
-  if (VENDOR(FuncGetAttributes)(&attributes, address(&evaluate_window<1>)) != VENDOR(Success)) {
+  const Error kernels = VENDOR(FuncGetAttributes)(&attributes, address(&evaluate_window<1>));
+  if (kernels != VENDOR(Success)) {
     static_cast<void>(VENDOR(GetLastError)());
-    return refuse(facts.name, facts.chip + " is " + kTooOld + "; built for " + CLUTCH_ARCHITECTURES);
+    return refuse(facts.name, model + " runs none of the kernels, which are for " + CLUTCH_ARCHITECTURES +
+                                  ": " + VENDOR(GetErrorString)(kernels) + "; " + kNeeds +
+                                  ", or a newer driver");
   }
   return std::unique_ptr<Device>(std::make_unique<RuntimeDevice>(index, facts));
 }

@@ -229,16 +229,23 @@ shimError_t shimMemset(void* to, int value, std::size_t bytes) {
   return shimSuccess;
 }
 shimError_t shimGetDeviceCount(int* count) {
-  *count = 2;
-  return shimSuccess;
+  if (settings.driver < clutch::cuda::shim::kRuntimeVersion) return shimErrorInsufficientDriver;
+  *count = settings.devices;
+  return settings.devices > 0 ? shimSuccess : shimErrorNoDevice;
 }
 shimError_t shimDriverGetVersion(int* version) {
-  *version = 1;
+  *version = settings.driver;
+  return shimSuccess;
+}
+shimError_t shimRuntimeGetVersion(int* version) {
+  *version = clutch::cuda::shim::kRuntimeVersion;
   return shimSuccess;
 }
 shimError_t shimSetDevice(int) { return shimSuccess; }
 shimError_t shimGetDeviceProperties(shimDeviceProp* properties, int) {
   std::strcpy(properties->name, "an emulation");
+  properties->major = settings.major;
+  properties->minor = settings.minor;
   return shimSuccess;
 }
 shimError_t shimDeviceGetAttribute(int* value, shimAttribute attribute, int) {
@@ -247,7 +254,9 @@ shimError_t shimDeviceGetAttribute(int* value, shimAttribute attribute, int) {
                                                     : settings.processors);
   return shimSuccess;
 }
-shimError_t shimFuncGetAttributes(shimFuncAttributes*, const void*) { return shimSuccess; }
+shimError_t shimFuncGetAttributes(shimFuncAttributes*, const void*) {
+  return settings.has_kernels ? shimSuccess : shimErrorNoKernels;
+}
 shimError_t shimFuncSetAttribute(const void*, int, int) { return shimSuccess; }
 shimError_t shimOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void*, int, std::size_t) {
   *blocks = 2;
@@ -261,5 +270,6 @@ shimError_t shimGetLastError() {
 const char* shimGetErrorString(shimError_t error) {
   return error == shimErrorMemoryAllocation ? "out of memory"
          : error == shimErrorLost           ? "the device is lost"
+         : error == shimErrorNoKernels      ? "no kernel image"
                                             : "no error";
 }

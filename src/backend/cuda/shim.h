@@ -29,6 +29,8 @@ unsigned char* shared_memory();
 constexpr std::size_t kExchangeBytes = 32;
 const unsigned char* exchange(const void* mine, std::size_t bytes);
 
+constexpr int kRuntimeVersion = 12;
+
 // What tests turn.
 struct Settings {
   std::uint64_t memory_bytes = std::uint64_t{1} << 32;  // of the device
@@ -37,6 +39,10 @@ struct Settings {
   std::uint32_t processors = 1;  // each runs two blocks
   bool backwards = false;        // threads take their turns from the last to the first
   std::int64_t lost_after = -1;  // launches until the device is lost; -1: never
+  int devices = 2;
+  int driver = kRuntimeVersion;  // its version; 0: there is none
+  int major = 8, minor = 0;      // of the devices' capability
+  bool has_kernels = true;       // for them
 };
 extern Settings settings;
 extern std::uint64_t allocated_bytes;
@@ -45,12 +51,20 @@ extern std::uint64_t allocated_bytes;
 
 // The runtime, by the names that vendors give to its functions.
 using shimError_t = int;
-enum : int { shimSuccess = 0, shimErrorMemoryAllocation = 2, shimErrorLost = 700 };
+enum : int {
+  shimSuccess = 0,
+  shimErrorMemoryAllocation = 2,
+  shimErrorInsufficientDriver = 35,
+  shimErrorNoDevice = 100,
+  shimErrorNoKernels = 209,
+  shimErrorLost = 700
+};
 enum shimCopy : int { shimMemcpyHostToDevice, shimMemcpyDeviceToHost };
 enum shimAttribute : int { shimShared, shimProcessors, shimWarp };
 enum : int { shimFuncAttributeMaxDynamicSharedMemorySize };
 struct shimDeviceProp {
   char name[32];
+  int major, minor;
 };
 struct shimFuncAttributes {};
 shimError_t shimMalloc(void** memory, std::size_t bytes);
@@ -60,6 +74,7 @@ shimError_t shimMemcpy(void* to, const void* from, std::size_t bytes, shimCopy k
 shimError_t shimMemset(void* to, int value, std::size_t bytes);
 shimError_t shimGetDeviceCount(int* count);
 shimError_t shimDriverGetVersion(int* version);
+shimError_t shimRuntimeGetVersion(int* version);
 shimError_t shimSetDevice(int index);
 shimError_t shimGetDeviceProperties(shimDeviceProp* properties, int index);
 shimError_t shimDeviceGetAttribute(int* value, shimAttribute attribute, int index);

@@ -31,7 +31,15 @@ void launch(void (*kernel)(Arguments), unsigned blocks, unsigned threads, unsign
       &call);
 }
 
-constexpr auto kFamily = "shim", kTooOld = "never";
+using Error = shimError_t;
+using Properties = shimDeviceProp;
+#define VENDOR(name) shim##name
+constexpr auto kFamily = "shim", kMaker = "the emulation", kNeeds = "capability 8.0 or later is needed";
+inline bool too_old(const Properties& p) { return p.major < 8; }
+inline std::string model_of(const Properties& p) {
+  return "capability " + std::to_string(p.major) + "." + std::to_string(p.minor);
+}
+inline std::string version_text(int version) { return "shim " + std::to_string(version); }
 constexpr auto kSharedAttribute = shimShared;
 constexpr auto kProcessorsAttribute = shimProcessors;
 constexpr std::uint32_t kMostRowTiles = 4;
@@ -99,7 +107,3 @@ inline void multiply_16x16x16(std::int32_t (&sums)[4], std::uint32_t a, std::uin
 }
 
 inline std::int32_t dot4(std::uint32_t a, std::uint32_t b, std::int32_t sum) { return plain_dot4(a, b, sum); }
-
-using Error = shimError_t;
-using Properties = shimDeviceProp;
-#define VENDOR(name) shim##name

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #if defined(CLUTCH_SHIM_WARP)
 #include "backend/cuda/shim.h"
@@ -50,7 +51,10 @@ constexpr std::int32_t plain_dot4(std::uint32_t a, std::uint32_t b, std::int32_t
 #include "backend/cuda/shim_vendor.h"
 #elif defined(__HIP__)
 using Properties = hipDeviceProp_t;
-constexpr auto kFamily = "hip", kTooOld = "this build has no kernels for it";
+constexpr auto kFamily = "hip", kMaker = "AMD", kNeeds = "this build has kernels for others alone";
+inline bool too_old(const Properties&) { return false; }  // which is told by there being no kernels
+inline std::string model_of(const Properties& p) { return p.gcnArchName; }
+inline std::string version_text(int version) { return "HIP " + std::to_string(version); }
 constexpr auto kSharedAttribute = hipDeviceAttributeMaxSharedMemoryPerBlock;
 constexpr auto kProcessorsAttribute = hipDeviceAttributeMultiprocessorCount;
 constexpr std::uint32_t kMostRowTiles = 2;  // 64 KiB of shared memory hold no more; 4 would spill registers
@@ -92,7 +96,14 @@ __device__ __forceinline__ std::int32_t dot4(std::uint32_t a, std::uint32_t b, s
 }
 #else
 using Properties = cudaDeviceProp;
-constexpr auto kFamily = "cuda", kTooOld = "too old: compute capability 8.0 or later is needed";
+constexpr auto kFamily = "cuda", kMaker = "NVIDIA", kNeeds = "compute capability 8.0 or later is needed";
+inline bool too_old(const Properties& p) { return p.major < 8; }
+inline std::string model_of(const Properties& p) {
+  return "compute capability " + std::to_string(p.major) + "." + std::to_string(p.minor);
+}
+inline std::string version_text(int version) {
+  return "CUDA " + std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
 constexpr auto kSharedAttribute = cudaDevAttrMaxSharedMemoryPerBlockOptin;
 constexpr auto kProcessorsAttribute = cudaDevAttrMultiProcessorCount;
 constexpr std::uint32_t kMostRowTiles = 4;
