@@ -15,7 +15,9 @@ function(add_gpu_object vendor compiler architectures)
     DEPENDS ${kernels} ${CMAKE_CURRENT_SOURCE_DIR}/cmake/keep-report DEPFILE ${object}.d
     COMMENT "Compiling kernels for ${architectures}" VERBATIM)
   target_sources(clutch_core PRIVATE ${object})
-  set_source_files_properties(${CMAKE_CURRENT_SOURCE_DIR}/src/backend/cuda/${vendor}_absent.cc PROPERTIES HEADER_FILE_ONLY ON)
+  string(TOUPPER ${vendor} name)
+  set_property(SOURCE ${CMAKE_CURRENT_SOURCE_DIR}/src/backend/cuda/absent.cc APPEND PROPERTY
+    COMPILE_DEFINITIONS CLUTCH_HAS_${name})
 endfunction()
 
 find_program(NVCC nvcc HINTS /usr/local/cuda/bin)

@@ -32,7 +32,7 @@ compile() {  # source, flags...; adds to $objects
 for source in src/exact/*.cc src/program/*.cc src/base/*.cc src/models/*.cc src/evolution/*.cc src/data/streams.cc \
   src/parity/*.cc src/backend/*.cc src/backend/reference/*.cc src/backend/null/*.cc src/backend/device/*.cc src/backend/cpu/*.cc \
   src/backend/vulkan/off.cc src/backend/metal/off.cc src/backend/cuda/cuda.cc src/backend/cuda/plan.cc src/backend/cuda/memory.cc \
-  src/backend/cuda/*_absent.cc; do
+  src/backend/cuda/absent.cc; do
   compile "$source"
 done
 compile src/backend/cpu/isa/scalar.cc
