@@ -18,38 +18,24 @@ namespace {
 
 using testing::Random;
 
-// Passes everything on, counting bytes and keeping the tile of the last evaluation.
-class Watched : public Device {
+// Counts bytes and keeps the tile of the last evaluation.
+class Watched : public Before {
  public:
-  explicit Watched(std::unique_ptr<Device> device) : device_(std::move(device)) {}
-  const Facts& facts() const override { return device_->facts(); }
-  Result<void*> allocate(std::uint64_t bytes) override { return device_->allocate(bytes); }
-  void release(void* memory) override { device_->release(memory); }
-  std::uint64_t free_bytes() override { return device_->free_bytes(); }
-  Status upload(void* device, const void* host, std::uint64_t bytes) override {
+  using Before::Before;
+  Status upload(void* to, const void* from, std::uint64_t bytes) override {
     copied += bytes;
-    return device_->upload(device, host, bytes);
+    return Before::upload(to, from, bytes);
   }
-  Status download(void* host, const void* device, std::uint64_t bytes) override {
+  Status download(void* to, const void* from, std::uint64_t bytes) override {
     copied += bytes;
-    return device_->download(host, device, bytes);
+    return Before::download(to, from, bytes);
   }
-  Status clear(void* device, std::uint64_t bytes) override { return device_->clear(device, bytes); }
   Result<std::uint32_t> resident_blocks(const TileShape& tile) override {
     tile_members = tile.members;
-    return device_->resident_blocks(tile);
+    return Before::resident_blocks(tile);
   }
-  Status evaluate(const EvaluateArguments& arguments, std::uint32_t blocks) override {
-    return device_->evaluate(arguments, blocks);
-  }
-  Status update(const UpdateArguments& arguments) override { return device_->update(arguments); }
-  std::uint64_t launches() const override { return device_->launches(); }
-
   std::uint64_t copied = 0;
   std::uint32_t tile_members = 0;
-
- private:
-  std::unique_ptr<Device> device_;
 };
 
 struct Opened {

@@ -20,6 +20,34 @@ namespace shim_dot {
 const Vendor& vendor();
 }
 
+// A device in front of another, to which it passes everything on.
+class Before : public Device {
+ public:
+  explicit Before(std::unique_ptr<Device> device) : device_(std::move(device)) {}
+  const Facts& facts() const override { return device_->facts(); }
+  Result<void*> allocate(std::uint64_t bytes) override { return device_->allocate(bytes); }
+  void release(void* memory) override { device_->release(memory); }
+  std::uint64_t free_bytes() override { return device_->free_bytes(); }
+  Status upload(void* to, const void* from, std::uint64_t bytes) override {
+    return device_->upload(to, from, bytes);
+  }
+  Status download(void* to, const void* from, std::uint64_t bytes) override {
+    return device_->download(to, from, bytes);
+  }
+  Status clear(void* memory, std::uint64_t bytes) override { return device_->clear(memory, bytes); }
+  Result<std::uint32_t> resident_blocks(const TileShape& tile) override {
+    return device_->resident_blocks(tile);
+  }
+  Status evaluate(const EvaluateArguments& arguments, std::uint32_t blocks) override {
+    return device_->evaluate(arguments, blocks);
+  }
+  Status update(const UpdateArguments& arguments) override { return device_->update(arguments); }
+  std::uint64_t launches() const override { return device_->launches(); }
+
+ private:
+  std::unique_ptr<Device> device_;
+};
+
 struct Emulated {
   const char* name;
   const Vendor& (*vendor)();
