@@ -25,6 +25,12 @@ struct Step : device::FlatInstruction {
   std::uint32_t trace = 0;   // where its result begins in a token's trace
 };
 
+// A state of a member on its way between the device's states and its slots.
+struct Move {
+  std::uint32_t state = 0, slot = 0, width = 0;  // where it begins in each, and its elements
+  std::uint32_t stores = 0;                      // 1: into the states
+};
+
 // The tables of exact/, where the device has them.
 struct Tables {
   const std::uint32_t* exp2;     // [17]
@@ -50,8 +56,9 @@ struct TileShape {
 struct Model {
   const Step* steps;
   const device::FlatTensor* tensors;
-  const device::FlatState* states;  // offset: in the device's states
-  std::uint32_t step_count, tensor_count, state_count;
+  const Move* moves;                // of all moments of a token (layout.h), in order
+  const std::uint32_t* first_move;  // [step_count + 3]: of each moment, and their number
+  std::uint32_t step_count, tensor_count;
   std::uint32_t output, vocab, window;
   std::uint32_t count;        // of positions, in the device's states
   std::uint32_t state_bytes;  // of one member, on the device

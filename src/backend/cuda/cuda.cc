@@ -30,7 +30,8 @@ struct Loaded {
         results(m, "results"),
         steps(m, "program"),
         tensors(m, "program"),
-        states(m, "program"),
+        moves(m, "program"),
+        first_move(m, "program"),
         elements(m, "program"),
         narrow(m, "program"),
         wide(m, "program"),
@@ -45,7 +46,7 @@ struct Loaded {
   Model model{};
   Buffer weights, votes, tables, noise, window_states, text, stream_of, losses, logits, trace, fitness,
       results;
-  Buffer steps, tensors, states, elements, narrow, wide, vectors, words;
+  Buffer steps, tensors, moves, first_move, elements, narrow, wide, vectors, words;
   std::vector<std::unique_ptr<Buffer>> rule_state;
 };
 
@@ -243,7 +244,8 @@ class CudaBackend : public Backend {
     const Plan& plan = l_->plan;
     CLUTCH_RETURN_IF_ERROR(l_->steps.assign(plan.steps));
     CLUTCH_RETURN_IF_ERROR(l_->tensors.assign(plan.layout.tensors));
-    CLUTCH_RETURN_IF_ERROR(l_->states.assign(plan.states));
+    CLUTCH_RETURN_IF_ERROR(l_->moves.assign(plan.moves));
+    CLUTCH_RETURN_IF_ERROR(l_->first_move.assign(plan.first_move));
     CLUTCH_RETURN_IF_ERROR(l_->elements.assign(plan.elements));
     CLUTCH_RETURN_IF_ERROR(l_->narrow.assign(plan.narrow));
     CLUTCH_RETURN_IF_ERROR(l_->wide.assign(plan.wide));
@@ -252,10 +254,10 @@ class CudaBackend : public Backend {
     CLUTCH_RETURN_IF_ERROR(l_->results.ensure(sizeof(UpdateResults)));
     l_->model = {.steps = l_->steps.as<Step>(),
                  .tensors = l_->tensors.as<device::FlatTensor>(),
-                 .states = l_->states.as<device::FlatState>(),
+                 .moves = l_->moves.as<Move>(),
+                 .first_move = l_->first_move.as<std::uint32_t>(),
                  .step_count = static_cast<std::uint32_t>(plan.steps.size()),
                  .tensor_count = static_cast<std::uint32_t>(plan.layout.tensors.size()),
-                 .state_count = static_cast<std::uint32_t>(plan.states.size()),
                  .output = plan.layout.output,
                  .vocab = plan.layout.vocab,
                  .window = plan.layout.window,

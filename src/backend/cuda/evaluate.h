@@ -410,9 +410,9 @@ __device__ __forceinline__ void begin_tile(const Tile& tile) {
   for (std::uint32_t m = tile.thread; m < tile.count; m += tile.threads) {
     tile.losses[m] = 0;
     if (a.keeps_states) continue;
-    for (std::uint32_t s = 0; s < a.model.state_count; ++s) {
-      const device::FlatState& state = a.model.states[s];
-      for (std::uint32_t n = 0; n < state.width; n += 4) store4(tile.state(m) + state.offset + n, 0);
+    for (std::uint32_t i = 0; i < a.model.first_move[a.model.step_count + 2]; ++i) {
+      const Move& move = a.model.moves[i];
+      for (std::uint32_t n = 0; n < move.width; n += 4) store4(tile.state(m) + move.state + n, 0);
     }
     if (a.model.window > 0) write_count(0, tile.state(m) + a.model.count);
   }
@@ -426,7 +426,7 @@ __device__ __forceinline__ const std::uint16_t* text_of(const Tile& tile, std::u
   return tile.a.text + static_cast<std::uint64_t>(tile.a.stream_of[tile.first + m]) * (tile.a.length + 1);
 }
 
-// Tokens, positions, and the slots that states are read from: zeros where a document starts.
+// Tokens and positions.
 __device__ __forceinline__ void begin_token(const Tile& tile, std::uint32_t time) {
   const Model& model = tile.a.model;
   for (std::uint32_t m = tile.thread; m < tile.count; m += tile.threads) {
@@ -438,12 +438,25 @@ __device__ __forceinline__ void begin_token(const Tile& tile, std::uint32_t time
     tile.positions[m] = static_cast<std::uint32_t>(position);
     write_count(position + 1, count);
   }
-  for (std::uint32_t m = tile.warp; m < tile.count; m += tile.warps) {
-    const bool starts = text_of(tile, m)[time] == 0;
-    for (std::uint32_t i = 0; i < model.state_count; ++i) {
-      const device::FlatState& state = model.states[i];
-      for (std::uint32_t n = 4 * tile.lane; n < state.width; n += 4 * kWarp)
-        store4(tile.slot(m, state.read) + n, starts ? 0 : load4(tile.state(m) + state.offset + n));
+}
+
+// States whose moment it is, into the slots they are read from, zeros where a document starts, or from those
+// they are written to. The layout sees to it that what the moment's instruction does touches none of that but
+// to read it, so that it takes no barrier of its own.
+__device__ __forceinline__ void move_states(const Tile& tile, std::uint32_t time, std::uint32_t moment) {
+  const Model& model = tile.a.model;
+  for (std::uint32_t i = model.first_move[moment]; i < model.first_move[moment + 1]; ++i) {
+    const Move move = model.moves[i];
+    for (std::uint32_t m = tile.warp; m < tile.count; m += tile.warps) {
+      const bool starts = text_of(tile, m)[time] == 0;
+      for (std::uint32_t n = 4 * tile.lane; n < move.width; n += 4 * kWarp) {
+        std::int8_t *state = tile.state(m) + move.state + n, *slot = tile.slot(m, move.slot) + n;
+        if (move.stores) {
+          store4(state, load4(slot));
+        } else {
+          store4(slot, starts ? 0 : load4(state));
+        }
+      }
     }
   }
 }
@@ -452,11 +465,6 @@ __device__ __forceinline__ void end_token(const Tile& tile, std::uint32_t time) 
   const EvaluateArguments& a = tile.a;
   const Model& model = a.model;
   for (std::uint32_t m = tile.warp; m < tile.count; m += tile.warps) {
-    for (std::uint32_t i = 0; i < model.state_count; ++i) {
-      const device::FlatState& state = model.states[i];
-      for (std::uint32_t n = 4 * tile.lane; n < state.width; n += 4 * kWarp)
-        store4(tile.state(m) + state.offset + n, load4(tile.slot(m, state.write) + n));
-    }
     const std::int8_t* logits = tile.slot(m, model.output);
     int largest = -exact::kClip;
     for (std::uint32_t n = tile.lane; n < model.vocab; n += kWarp)
@@ -515,8 +523,10 @@ __global__ void __launch_bounds__(kEvaluateThreads)
     __syncthreads();
     for (std::uint32_t time = 0; time < a.length; ++time) {
       begin_token(tile, time);
+      move_states(tile, time, 0);
       __syncthreads();
       for (std::uint32_t i = 0; i < a.model.step_count; ++i) {
+        move_states(tile, time, 1 + i);
         run_step<kRowTiles>(tile, a.model.steps[i]);
         __syncthreads();
         if (a.trace == nullptr) continue;
@@ -524,6 +534,7 @@ __global__ void __launch_bounds__(kEvaluateThreads)
         __syncthreads();
       }
       end_token(tile, time);
+      move_states(tile, time, 1 + a.model.step_count);
       __syncthreads();
     }
     for (std::uint32_t m = thread; m < tile.count; m += tile.threads) a.losses[first + m] = tile.losses[m];

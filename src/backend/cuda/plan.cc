@@ -19,6 +19,10 @@ std::uint64_t filled_up(std::uint64_t bytes, std::uint64_t alignment) {
   return (bytes + alignment - 1) / alignment * alignment;
 }
 
+device::Layout layout_of(const Program& program, const NoiseShape& noise) {
+  return device::make_layout(program, noise, kRowAlignment, device::StateMoves::kAsNeeded);
+}
+
 // Of u in 0 .. 256 · divisor: with L the bits of divisor - 1 and the multiplier ceil(2^(31+L) / divisor),
 // which is too large by less than divisor/divisor, u times that error is below 2^(8+2L), L <= 20.
 void set_division(Step& step) {
@@ -48,8 +52,18 @@ void add_states(const Program& program, Plan& plan) {
     check(plan.state_bytes < device::kNone, "a member's states fit 32 bits");
     return static_cast<std::uint32_t>(at);
   };
-  plan.states = plan.layout.states;
-  for (device::FlatState& state : plan.states) state.offset = place(state.offset, state.width);
+  std::vector<std::uint32_t> places;
+  for (const device::FlatState& state : plan.layout.states)
+    places.push_back(place(state.offset, state.width));
+  for (std::uint32_t moment = 0; moment < plan.steps.size() + 2; ++moment) {
+    plan.first_move.push_back(static_cast<std::uint32_t>(plan.moves.size()));
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      const device::FlatState& state = plan.layout.states[i];
+      if (state.load == moment) plan.moves.push_back({places[i], state.read, state.width, 0});
+      if (state.store == moment) plan.moves.push_back({places[i], state.write, state.width, 1});
+    }
+  }
+  plan.first_move.push_back(static_cast<std::uint32_t>(plan.moves.size()));
   if (program.window > 0) plan.count = place(plan.layout.count, kCountWidth);
   for (Step& step : plan.steps) {
     if (step.keys == device::kNone) continue;
@@ -98,7 +112,7 @@ Status fits(const Program& program, const NoiseShape& noise, const Facts& facts)
             weights, factors),
         "use a smaller model or --rank, or --backend cpu");
   }
-  const TileShape tile = make_tile(device::make_layout(program, noise, kRowAlignment), noise.rank, facts, 1);
+  const TileShape tile = make_tile(layout_of(program, noise), noise.rank, facts, 1);
   if (tile.bytes > facts.shared_bytes) {
     return fail(program.name,
                 fmt::format("a tile of {} members needs {} bytes of shared memory; a block of {} has {}",
@@ -110,7 +124,7 @@ Status fits(const Program& program, const NoiseShape& noise, const Facts& facts)
 
 Plan make_plan(const Program& program, const NoiseShape& noise, const std::vector<Bounds>& bounds) {
   Plan plan;
-  plan.layout = device::make_layout(program, noise, kRowAlignment);
+  plan.layout = layout_of(program, noise);
   add_steps(bounds, plan);
   add_states(program, plan);
   add_update(plan);
@@ -154,9 +168,9 @@ std::vector<MemoryPart> memory_parts(const Plan& plan, const Workload& workload,
   const std::int64_t text = 2 * std::int64_t{workload.streams} * (std::int64_t{workload.length} + 1);
   const std::int64_t kept = workload.carries ? members : running;
   const auto size = [](const auto& list) { return list.size() * sizeof list[0]; };
-  const std::size_t program = size(plan.steps) + size(plan.layout.tensors) + size(plan.states) +
-                              size(plan.elements) + size(plan.narrow) + size(plan.wide) + size(plan.vectors) +
-                              size(plan.words) + sizeof(UpdateResults);
+  const std::size_t program = size(plan.steps) + size(plan.layout.tensors) + size(plan.moves) +
+                              size(plan.first_move) + size(plan.elements) + size(plan.narrow) +
+                              size(plan.wide) + size(plan.vectors) + size(plan.words) + sizeof(UpdateResults);
   const std::size_t tables = sizeof exact::kExp2Table + sizeof exact::kLog2Table +
                              sizeof exact::kSoftmaxTable + sizeof exact::kGeluTable +
                              plan.layout.window * exact::kTurnPairs * sizeof(exact::Turn);

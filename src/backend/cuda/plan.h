@@ -19,7 +19,8 @@ struct StateRun {
 struct Plan {
   device::Layout layout;
   std::vector<Step> steps;
-  std::vector<device::FlatState> states;  // offsets: on the device
+  std::vector<Move> moves;
+  std::vector<std::uint32_t> first_move;
   std::vector<StateRun> state_runs;
   std::uint32_t count = 0;        // of positions, on the device
   std::uint64_t state_bytes = 0;  // of a member, on the device; a multiple of kRowAlignment

@@ -18,12 +18,42 @@ std::uint32_t offset(std::int64_t bytes) {
   return static_cast<std::uint32_t>(bytes);
 }
 
-// A token's moments: 0 reads the states, 1 + i is instruction i, the last writes the states and takes the
-// logits.
-std::vector<Lifetime> lifetimes(const Program& program, std::uint32_t alignment) {
+// Of a state in a token: its slot to read is whole from `load` on, its slot to write until `store`.
+struct Moves {
+  int load = 0, store = 0;
+};
+
+// Loaded at the moment before the first use, and before the writer, after which the old value is overwritten;
+// stored at the moment after the writer. What no instruction writes (a slot that another state is read from)
+// is stored as the token ends.
+std::vector<Moves> moves_of(const Program& program, StateMoves moves) {
+  const int end = static_cast<int>(program.instructions.size()) + 1;
+  std::vector<Moves> all;
+  for (const State& state : program.states) {
+    Moves& m = all.emplace_back(0, end);
+    if (moves == StateMoves::kWholeToken) continue;
+    int first = end, writer = end;
+    for (int i = 0; i + 1 < end; ++i) {
+      const Instruction& instruction = program.instructions[i];
+      const bool reads = std::find(std::begin(instruction.in), std::end(instruction.in), state.read) !=
+                         std::end(instruction.in);
+      if (reads) first = std::min(first, i + 1);
+      if (instruction.dst == state.write) writer = i + 1;
+    }
+    m.load = std::min(first, writer) - 1;
+    m.store = std::min(writer + 1, end);
+  }
+  return all;
+}
+
+// In moments of a token, of all slots.
+std::vector<Lifetime> lifetimes(const Program& program, std::uint32_t alignment,
+                                const std::vector<Moves>& moves) {
   const int end = static_cast<int>(program.instructions.size()) + 1;
   std::vector<Lifetime> alive;
   for (const Slot& slot : program.slots) alive.push_back({0, 0, filled_up(slot.width, alignment)});
+  for (std::size_t s = 0; s < moves.size(); ++s)
+    alive[program.states[s].read].first = alive[program.states[s].read].last = moves[s].load;
   for (int i = 0; i + 1 < end; ++i) {
     const Instruction& instruction = program.instructions[i];
     alive[instruction.dst].first = alive[instruction.dst].last = i + 1;
@@ -31,7 +61,10 @@ std::vector<Lifetime> lifetimes(const Program& program, std::uint32_t alignment)
       if (in != kNothing) alive[in].last = std::max(alive[in].last, i + 1);
     }
   }
-  for (const State& state : program.states) alive[state.write].last = end;
+  for (std::size_t s = 0; s < moves.size(); ++s) {
+    Lifetime& write = alive[program.states[s].write];
+    write.last = std::max(write.last, moves[s].store);
+  }
   alive[program.output].last = end;
   return alive;
 }
@@ -56,12 +89,15 @@ void add_tensors(const Program& program, const NoiseShape& noise, std::uint32_t 
 }
 
 // States in the order of program.h: the program's own, the count, the caches.
-void add_states(const Program& program, const std::vector<std::int64_t>& slots, Layout& layout) {
+void add_states(const Program& program, const std::vector<std::int64_t>& slots,
+                const std::vector<Moves>& moves, Layout& layout) {
   std::int64_t at = 0;
-  for (const State& state : program.states) {
+  for (std::size_t s = 0; s < moves.size(); ++s) {
+    const State& state = program.states[s];
     const std::int64_t width = program.slots[state.read].width;
     layout.states.push_back({offset(at), static_cast<std::uint32_t>(width), offset(slots[state.read]),
-                             offset(slots[state.write])});
+                             offset(slots[state.write]), static_cast<std::uint32_t>(moves[s].load),
+                             static_cast<std::uint32_t>(moves[s].store)});
     at += width;
   }
   if (program.window > 0) {
@@ -95,16 +131,18 @@ FlatInstruction flat(const Program& program, const Instruction& instruction,
 
 }  // namespace
 
-Layout make_layout(const Program& program, const NoiseShape& noise, std::uint32_t row_alignment) {
+Layout make_layout(const Program& program, const NoiseShape& noise, std::uint32_t row_alignment,
+                   StateMoves state_moves) {
   check(row_alignment >= 4 && (row_alignment & (row_alignment - 1)) == 0,
         "alignment is a power of two from 4");
   Layout layout;
-  const Places slots = place(lifetimes(program, row_alignment));
+  const std::vector<Moves> moves = moves_of(program, state_moves);
+  const Places slots = place(lifetimes(program, row_alignment, moves));
   for (const Instruction& instruction : program.instructions) {
     layout.instructions.push_back(flat(program, instruction, slots.offsets));
   }
   add_tensors(program, noise, row_alignment, layout);
-  add_states(program, slots.offsets, layout);
+  add_states(program, slots.offsets, moves, layout);
   layout.output = offset(slots.offsets[program.output]);
   layout.vocab = offset(program.vocab);
   layout.window = offset(program.window);

@@ -45,10 +45,12 @@ struct FlatTensor {
   std::uint32_t noise_b = 0, stride_b = 0;
 };
 
-// A state of the program's list: in a member's states, and the slots it is read from and written to.
+// A state of the program's list: in a member's states, and the slots it is read from and written to. A token
+// has moments: 0 begins it, 1 + i is instruction i, the last ends it.
 struct FlatState {
   std::uint32_t offset = 0, width = 0;
   std::uint32_t read = 0, write = 0;  // in a member's slots
+  std::uint32_t load = 0, store = 0;  // moments: before the first reader and the writer, and after the writer
 };
 
 struct Layout {
@@ -65,11 +67,16 @@ struct Layout {
   std::uint64_t state_bytes = 0;   // of one member
 };
 
-// row_alignment: a power of two, at least 4. A state's slot to read keeps its bytes from the start of a token
-// to its last reader, a slot to write from its instruction to the end of the token; the logits too. The
-// caller checks the byte counts against its device: offsets of a layout beyond 2^32 - 1 bytes are a broken
-// invariant.
-Layout make_layout(const Program& program, const NoiseShape& noise, std::uint32_t row_alignment);
+// When a device moves states between its states and its slots: all of them as a token begins and ends, or
+// each shortly before its first reader and after its writer, so that few lie in slots at the same time.
+enum class StateMoves { kWholeToken, kAsNeeded };
+
+// row_alignment: a power of two, at least 4. A state's slot to read keeps its bytes from the moment it is
+// loaded to its last reader, a slot to write from its instruction to the moment it is stored, the logits to
+// the end of the token. The caller checks the byte counts against its device: offsets of a layout beyond
+// 2^32 - 1 bytes are a broken invariant.
+Layout make_layout(const Program& program, const NoiseShape& noise, std::uint32_t row_alignment,
+                   StateMoves moves = StateMoves::kWholeToken);
 
 // Calls row(tensor, from, at, count) for each row of each tensor: where it begins among the tensor's
 // elements, and in the buffer of weights.
