@@ -77,13 +77,13 @@ class Cuda : public ::testing::TestWithParam<Emulated> {
   }
 };
 
-// Populations from one tile of 16 to several of 64, whole and not, on one processor and on many.
+// Populations from one tile of 16 to several of 128, whole and not, on one processor and on many.
 TEST_P(Cuda, EveryTileEqualsTheReference) {
   Random random(21);
   const Program program = small_egg();
   const Weights weights = testing::random_weights(random, program);
   std::set<std::uint32_t> tiles;
-  for (const std::uint32_t members : {2u, 18u, 40u, 64u, 150u}) {
+  for (const std::uint32_t members : {2u, 18u, 40u, 90u, 120u, 150u}) {
     Window window(random, program, members, 3);
     auto reference = make_reference_backend();
     ASSERT_TRUE(reference->load(program, {}, weights).ok());
@@ -98,7 +98,7 @@ TEST_P(Cuda, EveryTileEqualsTheReference) {
       tiles.insert(opened.device->tile_members);
     }
   }
-  EXPECT_EQ(tiles, (std::set<std::uint32_t>{16, 32, 64}));
+  EXPECT_EQ(tiles, (std::set<std::uint32_t>{16, 32, 64, 96, 128}));
 }
 
 // Whatever the sizes: one launch for a window, five for an update.

@@ -13,7 +13,8 @@ namespace clutch::cuda {
 // Rows of weights, noise and slots begin at multiples of this, with zeros (weights, noise) up to the next: a
 // round of products takes 64 elements of K, so that none has a tail.
 constexpr std::uint32_t kRowAlignment = 64;
-constexpr std::uint32_t kRowTile = 16;    // members that a matrix instruction takes
+constexpr std::uint32_t kRowTile = 16;                       // members that a matrix instruction takes
+constexpr std::uint32_t kRowTileCounts[] = {1, 2, 4, 6, 8};  // that a tile of members may have
 constexpr std::uint32_t kVoteTile = 128;  // rows and columns of the votes that a block adds up
 constexpr std::uint32_t kVoteTerms = 64;  // terms of votes per round
 

@@ -31,7 +31,7 @@ __device__ __forceinline__ void fill_noise(const Model& model, const Seed& seed,
   const device::FlatTensor& t = model.tensors[tensor];
   const std::uint32_t a_blocks = t.stride_a / exact::kNoisePerBlock,
                       blocks = a_blocks + t.stride_b / exact::kNoisePerBlock;
-  // At most 32 pairs, 64 components and 2^18 blocks.
+  // At most 64 pairs, 64 components and 2^18 blocks.
   for (std::uint32_t i = thread; i < pairs * t.components * blocks; i += threads) {
     const std::uint32_t block = i % blocks, rest = i / blocks;
     const std::uint32_t component = rest % t.components, pair = rest / t.components;

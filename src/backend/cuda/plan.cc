@@ -154,11 +154,19 @@ TileShape make_tile(const device::Layout& layout, int rank, const Facts& facts, 
 }
 
 TileShape choose_tile(const device::Layout& layout, int rank, const Facts& facts, std::uint32_t members) {
-  for (std::uint32_t row_tiles = facts.row_tiles; row_tiles > 1; row_tiles /= 2) {
-    const TileShape tile = make_tile(layout, rank, facts, row_tiles);
-    if (tile.bytes <= facts.shared_bytes && members >= tile.members * facts.processors) return tile;
+  TileShape best;
+  std::uint64_t fewest = 0;
+  for (const std::uint32_t count : kRowTileCounts) {
+    if (count > facts.row_tiles) break;
+    const TileShape tile = make_tile(layout, rank, facts, count);
+    if (count > 1 && tile.bytes > facts.shared_bytes) break;
+    const std::uint64_t at_once = std::uint64_t{tile.members} * facts.processors;
+    const std::uint64_t rounds = (members + at_once - 1) / at_once;
+    if (count > 1 && rounds >= fewest) continue;
+    best = tile;
+    fewest = rounds;
   }
-  return make_tile(layout, rank, facts, 1);
+  return best;
 }
 
 std::vector<MemoryPart> memory_parts(const Plan& plan, const Workload& workload, const TileShape& tile,

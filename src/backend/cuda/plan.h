@@ -40,7 +40,8 @@ Plan make_plan(const Program& program, const NoiseShape& noise, const std::vecto
 // A tile of 16 · row_tiles members.
 TileShape make_tile(const device::Layout& layout, int rank, const Facts& facts, std::uint32_t row_tiles);
 
-// The largest that fits and leaves no processor without one: weights are read once per tile and token.
+// Weights are read once per tile and token, and processors take tiles in rounds: of those that fit, one of
+// the fewest rounds, and of these the smallest.
 TileShape choose_tile(const device::Layout& layout, int rank, const Facts& facts, std::uint32_t members);
 
 // What the backend's buffers come to in training, with `blocks` tiles at a time.

@@ -1,6 +1,7 @@
 // A vendor's runtime as a Device (device.h), and the kernels it launches: the one file of this folder that a
 // vendor's compiler compiles. The build defines CLUTCH_VENDOR, the namespace, and CLUTCH_ARCHITECTURES, their
 // names.
+#include <iterator>
 #include <string>
 
 #include "backend/cuda/device.h"
@@ -15,10 +16,14 @@ constexpr auto kResume =
 
 using EvaluateKernel = void (*)(EvaluateArguments);
 
-template <std::uint32_t kRowTiles = kMostRowTiles>
+template <std::size_t kCount = 0>
 EvaluateKernel kernel_of(const TileShape& tile) {
-  if (tile.members == kRowTiles * kRowTile) return &evaluate_window<kRowTiles>;
-  if constexpr (kRowTiles > 1) return kernel_of<kRowTiles / 2>(tile);
+  if constexpr (kCount < std::size(kRowTileCounts)) {
+    if constexpr (kRowTileCounts[kCount] <= kMostRowTiles) {
+      if (tile.members == kRowTileCounts[kCount] * kRowTile) return &evaluate_window<kRowTileCounts[kCount]>;
+      return kernel_of<kCount + 1>(tile);
+    }
+  }
   return nullptr;
 }
 

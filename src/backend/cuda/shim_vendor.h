@@ -42,7 +42,7 @@ inline std::string model_of(const Properties& p) {
 inline std::string version_text(int version) { return "shim " + std::to_string(version); }
 constexpr auto kSharedAttribute = shimShared;
 constexpr auto kProcessorsAttribute = shimProcessors;
-constexpr std::uint32_t kMostRowTiles = 4;
+constexpr std::uint32_t kMostRowTiles = 8;
 constexpr auto kWarpAttribute = shimWarp;
 inline std::uint32_t evaluate_threads(int) { return shim::settings.evaluate_threads; }
 constexpr int kWarp = CLUTCH_SHIM_WARP;

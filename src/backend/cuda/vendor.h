@@ -106,7 +106,7 @@ inline std::string version_text(int version) {
 }
 constexpr auto kSharedAttribute = cudaDevAttrMaxSharedMemoryPerBlockOptin;
 constexpr auto kProcessorsAttribute = cudaDevAttrMultiProcessorCount;
-constexpr std::uint32_t kMostRowTiles = 4;
+constexpr std::uint32_t kMostRowTiles = 8;
 constexpr auto kWarpAttribute = cudaDevAttrWarpSize;
 constexpr int kWarp = 32;
 template <class T>
