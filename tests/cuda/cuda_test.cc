@@ -7,6 +7,7 @@
 
 #include <set>
 
+#include "backend/cuda/plan.h"
 #include "backend/random_program.h"
 #include "backend/reference/reference.h"
 #include "cuda/emulated.h"
@@ -99,6 +100,29 @@ TEST_P(Cuda, EveryTileEqualsTheReference) {
     }
   }
   EXPECT_EQ(tiles, (std::set<std::uint32_t>{16, 32, 64, 96, 128}));
+}
+
+// The sizes docs/BACKENDS.md counts with: egg D=256 L=6 on devices as large as an H100 and an A100.
+TEST(Tile, IsOneOfTheFewestRoundsThatFits) {
+  const Program program = build_program({.dim = 256, .layers = 6}, {}).value();
+  const Plan plan = make_plan(program, {}, verify(program, {}).value());
+  Facts facts;
+  facts.shared_bytes = 227 << 10;
+  facts.processors = 132;
+  facts.warp = 32;
+  facts.row_tiles = 8;
+  facts.evaluate_threads = 256;
+  const auto tile = [&](std::uint32_t members) { return choose_tile(plan.layout, 1, facts, members); };
+  EXPECT_EQ(tile(65536).members, 128u) << "four rounds";
+  EXPECT_EQ(tile(65536).bytes, 207360u);
+  EXPECT_EQ(tile(2).members, 16u);
+  EXPECT_EQ(tile(132 * 16).members, 16u);
+  EXPECT_EQ(tile(132 * 40).members, 64u);
+  EXPECT_EQ(tile(132 * 66).members, 96u);
+  EXPECT_EQ(tile(132 * 130).members, 96u) << "two rounds, as with 128";
+  facts.shared_bytes = 163 << 10;
+  facts.processors = 108;
+  EXPECT_EQ(tile(65536).members, 96u) << "128 do not fit";
 }
 
 // Whatever the sizes: one launch for a window, five for an update.
