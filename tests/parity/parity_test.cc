@@ -1,6 +1,7 @@
 // What a comparison finds: injected faults at every depth of a model, in updates, in losses and in traces,
 // each with a case that shows it again; and that equal backends are equal.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <chrono>
 
@@ -65,7 +66,9 @@ Outcome compare(const Setting& s, const Fault& fault) {
 
 // The case shows the same difference again, after a way through a file.
 void expect_repeats(const Difference& difference, const Fault& fault) {
-  const std::string path = ::testing::TempDir() + "/parity-case-of-a-test.safetensors";
+  // Tests run side by side, each as a process.
+  const std::string path =
+      ::testing::TempDir() + "/parity-case-of-test-" + std::to_string(getpid()) + ".safetensors";
   ASSERT_TRUE(parity::write_case(path, difference.repeat).ok());
   const auto read = parity::read_case(path);
   std::remove(path.c_str());
