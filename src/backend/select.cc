@@ -247,7 +247,7 @@ std::vector<Suitability> suitable_backends(const Program& program, const NoiseSh
   std::vector<Suitability> all;
   bool chosen = false;
   for (const Row& row : fastest_first()) {
-    Suitability& one = all.emplace_back(row.name(), row.unavailable);
+    Suitability& one = all.emplace_back(Suitability{.name = row.name(), .why_not = row.unavailable});
     if (!one.why_not.empty()) continue;
     auto backend = row.make(row.member, 1);
     const Status status = backend.ok() ? backend.value()->supports(program, noise) : backend.status();

@@ -39,7 +39,8 @@ Result<std::vector<MemoryPlan>> plan_memory(const Backend& backend, const Progra
   for (const MemoryPlan& plan : parts_of_it.value()) {
     const auto same =
         std::find_if(plans.begin(), plans.end(), [&](const auto& p) { return p.place == plan.place; });
-    MemoryPlan& into = same == plans.end() ? plans.emplace_back(plan.place, plan.available_bytes) : *same;
+    MemoryPlan& into =
+        same == plans.end() ? plans.emplace_back(MemoryPlan{plan.place, plan.available_bytes, {}}) : *same;
     for (const MemoryPart& part : plan.parts) {
       const auto known = std::find_if(into.parts.begin(), into.parts.end(),
                                       [&](const auto& p) { return p.what == part.what; });

@@ -12,6 +12,8 @@
 #include "base/files.h"
 #include "base/safetensors.h"
 #include "base/temp_folder.h"
+#include "fuzz/fuzz_case.cc"
+#include "fuzz/replay_corpus.h"
 
 namespace clutch::parity {
 namespace {
@@ -152,6 +154,11 @@ TEST_F(CaseFile, DamagedBytesDoNoHarm) {
     EXPECT_TRUE(verify(read.value().start.program, read.value().start.noise).ok());
   }
   EXPECT_GT(refused, 150);
+}
+
+TEST(FuzzCorpus, CasesReplay) {
+  const int files = replay_corpus("case", [](std::string_view input) { fuzz_case(input); });
+  EXPECT_GT(files, 3);
 }
 
 }  // namespace

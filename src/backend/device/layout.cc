@@ -30,7 +30,7 @@ std::vector<Moves> moves_of(const Program& program, StateMoves moves) {
   const int end = static_cast<int>(program.instructions.size()) + 1;
   std::vector<Moves> all;
   for (const State& state : program.states) {
-    Moves& m = all.emplace_back(0, end);
+    Moves& m = all.emplace_back(Moves{0, end});
     if (moves == StateMoves::kWholeToken) continue;
     int first = end, writer = end;
     for (int i = 0; i + 1 < end; ++i) {
