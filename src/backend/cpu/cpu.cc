@@ -66,23 +66,24 @@ class CpuBackend : public Backend {
 
   Status evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
     // Tiles are cut between pairs, and as many for each thread.
-    const std::uint32_t unit = request.noise ? 2 : 1, units = request.members() / unit;
+    const std::uint32_t pairs = (request.members() + 1) / 2;
     const auto threads = static_cast<std::uint32_t>(pool_.threads());
     const Schedule& schedule = model_->schedule;
     const std::int64_t least = schedule.loops ? kLeastMembers : 2;
     const auto fit = kTileBytes / (schedule.row_bytes * (schedule.loops ? kGoodChunk : kLongChunk));
     const auto members = static_cast<std::uint32_t>(std::clamp(fit, least, kMostMembers));
     const std::uint32_t rounds = (request.members() + threads * members - 1) / (threads * members);
-    const std::uint32_t tiles = std::min(units, rounds * threads);
-    const std::uint32_t most = (units + tiles - 1) / tiles * unit;
+    const std::uint32_t tiles = std::min(pairs, rounds * threads);
+    const std::uint32_t most = std::min(request.members(), (pairs + tiles - 1) / tiles * 2);
     prepare(tile_shape(schedule, most, request.length));
     const std::int64_t width = model_->program.state_width();
     std::int8_t* states =
         request.states == nullptr ? nullptr : static_cast<HostStates&>(*request.states).values.data();
     pool_.run(static_cast<int>(tiles), [&](int tile, int thread) {
-      const auto begin = static_cast<std::uint32_t>(std::uint64_t{units} * tile / tiles) * unit;
-      const auto end = static_cast<std::uint32_t>(std::uint64_t{units} * (tile + 1) / tiles) * unit;
-      evaluators_[thread].run(request, result, begin, end - begin,
+      const auto begin = static_cast<std::uint32_t>(std::uint64_t{pairs} * tile / tiles) * 2;
+      const auto end = static_cast<std::uint32_t>(std::uint64_t{pairs} * (tile + 1) / tiles) * 2;
+      const std::uint32_t count = std::min(end, request.members()) - begin;
+      evaluators_[thread].run(request, result, begin, count,
                               states == nullptr ? nullptr : states + begin * width);
     });
     return {};

@@ -18,13 +18,17 @@ struct RowFacts {
                  // rounds up, so that after negation the two members of a pair mirror each other
   std::int32_t* projections;  // [rank]: ± x·B_j
   std::int64_t step;          // from component to component of projections
-  RowFacts from(std::int64_t row) const { return {start + row, rounding + row, projections + row, step}; }
+  std::int32_t* halves;       // of rank 1: x·B in both halves, as far as 16 bits hold it
+  std::int32_t* beyond;       // not 0 where they do not
+  RowFacts from(std::int64_t row) const {
+    return {start + row, rounding + row, projections + row, step, halves + row, beyond + row};
+  }
 };
 
 enum class Perturb {
   kNone,
-  kSharedOnce,  // one member's noise of rank 1 for all rows, A widened beforehand
-  kShared,      // the same with more components
+  kSharedOnce,  // one member's noise of rank 1 for all rows
+  kShared,      // the same with more components, A widened beforehand
   kEachOnce,    // each row its own member's, of rank 1
   kEach,        // the same with more components
   kEachWide,    // the same, or one member's, with projections beyond kMaxSplitProjection
@@ -37,6 +41,13 @@ enum class Perturb {
 constexpr std::int64_t kMaxSplitProjection = (1 << 24) - 1;
 CLUTCH_SIMD I split_projections(I p) {
   return bit_or(shift_left32<16>(shift_floor32<9>(p)), bit_and(p, set32(511)));
+}
+
+// Of rank 1, (p·A) >> s is the high half of p·(A·2^(16 - s)) where p fits 16 bits, as nearly all do: half as
+// many multiplications, and no shifts. |A| <= 47, so that with s >= 7 both factors fit, and the result too.
+constexpr int kLeastHalfShift = 7, kMostHalfShift = 16;
+constexpr bool takes_halves(const MatmulTask& task) {
+  return task.rank == 1 && task.noise_shift >= kLeastHalfShift && task.noise_shift <= kMostHalfShift;
 }
 
 inline Perturb choose_perturb(const MatmulTask& task) {
@@ -73,6 +84,8 @@ CLUTCH_SIMD void sum_four(const std::int8_t* const (&x)[4], const std::int8_t* c
       if constexpr (kSums) s[r] = Dot::add_up(s[r], xs);
       if constexpr (kDots) d[r] = Dot::project(d[r], kOneB ? shared : load(b[r] + i), xs);
     }
+    if constexpr (kSums) pin(s);
+    if constexpr (kDots) pin(d);
   }
   if constexpr (kSums) sums32(s[0], s[1], s[2], s[3], sums);
   if constexpr (kDots) sums32(d[0], d[1], d[2], d[3], dots);
@@ -140,8 +153,11 @@ inline void finish_rows(const MatmulTask& task, Perturb perturb, std::int64_t ro
     store(facts.rounding + r, folds ? add32(rounds, mul32(begin, scale)) : rounds);
     for (int j = 0; j < task.rank; ++j) {
       std::int32_t* place = facts.projections + j * facts.step + r;
-      const I p = sub32(bit_xor(sub32(load(place), bias), minus), minus);
+      const I plain = sub32(load(place), bias), p = sub32(bit_xor(plain, minus), minus);
       store(place, splits ? split_projections(p) : p);
+      if (j > 0) continue;
+      store(facts.halves + r, bit_or(bit_and(plain, set32(0xFFFF)), shift_left32<16>(plain)));
+      store(facts.beyond + r, shift_floor32<16>(add32(plain, set32(1 << 15))));
     }
   }
 }

@@ -92,10 +92,11 @@ struct Block {
   std::ptrdiff_t y_step;
   std::int64_t steps;
   RowFacts facts;                // from the block's first row on
-  const std::int32_t* shared_a;  // kShared: [rank][kColumns] as (A·512, A), in the panel's order
-  const MatrixNoise* noise;      // kEach, kScalar: of the first row
-  int noise_step;                // to the next row's
-  std::int64_t column;           // the panel's first
+  const std::int32_t* shared_a;  // kShared: [rank][kColumns] as (A·512, A), in the panel's order;
+                                 // kSharedOnce: as widen_halves() has it
+  const MatrixNoise* noise;  // of the first row
+  int noise_step;            // to the next row's
+  std::int64_t column;       // the panel's first
 };
 
 // What all blocks of a call share.
@@ -106,12 +107,16 @@ struct Finish {
         divide(task.divider),
         divides(task.divider.divisor != 1),
         starts_inside(folds_start(task)),
+        halves(takes_halves(task)),
+        half_scale(set16(halves ? 1 << (16 - task.noise_shift) : 0)),
         rank(task.rank),
         n(task.n) {}
   Shift noise_shift, shift;
   SmallDivision divide;
   bool divides;
   bool starts_inside;  // RowFacts::rounding holds the start too
+  bool halves;         // takes_halves()
+  I half_scale;
   int rank;
   std::int64_t n;
 };
@@ -132,20 +137,6 @@ template <int R>
 CLUTCH_SIMD void start_plain(I (&sums)[R][4], const Block& b) {
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r) sums[r][0] = sums[r][1] = sums[r][2] = sums[r][3] = set32(b.facts.start[r]);
-}
-
-// One component, the usual rank.
-template <int R>
-CLUTCH_SIMD void start_shared_once(I (&sums)[R][4], const Block& b, const Finish& finish) {
-  const I a[4] = {load(b.shared_a), load(b.shared_a + kLanes), load(b.shared_a + 2 * kLanes),
-                  load(b.shared_a + 3 * kLanes)};
-#pragma GCC unroll 6
-  for (int r = 0; r < R; ++r) {
-    const I rounding = set32(b.facts.rounding[r]), p = set32(b.facts.projections[r]);
-    const I z[4] = {madd16_add(rounding, a[0], p), madd16_add(rounding, a[1], p),
-                    madd16_add(rounding, a[2], p), madd16_add(rounding, a[3], p)};
-    start_perturbed(sums[r], z, b, finish, r);
-  }
 }
 
 template <int R>
@@ -183,9 +174,9 @@ CLUTCH_SIMD void widen_high(I bytes, I (&out)[4]) {
   out[3] = high16(zero(), high);
 }
 
-// One component of each row's own noise; a pair's two members share A.
+// One component, of each row's own noise or of all rows'; a pair's two members share A.
 template <int R>
-CLUTCH_SIMD void start_each_once(I (&sums)[R][4], const Block& b, const Finish& finish) {
+CLUTCH_SIMD void start_once(I (&sums)[R][4], const Block& b, const Finish& finish) {
   I wide[4];
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r) {
@@ -195,6 +186,40 @@ CLUTCH_SIMD void start_each_once(I (&sums)[R][4], const Block& b, const Finish& 
     const I z[4] = {madd16_add(rounding, wide[0], p), madd16_add(rounding, wide[1], p),
                     madd16_add(rounding, wide[2], p), madd16_add(rounding, wide[3], p)};
     start_perturbed(sums[r], z, b, finish, r);
+  }
+}
+
+// Bytes of A times the scale of takes_halves() in 16-bit lanes: the panel's first two vectors of columns side
+// by side in the halves of 32 bits, then the other two.
+CLUTCH_SIMD void widen_halves(I bytes, I scale, I (&out)[2]) {
+  const I low = mul16(shift_floor16<8>(low8(zero(), bytes)), scale),
+          high = mul16(shift_floor16<8>(high8(zero(), bytes)), scale);
+  out[0] = low16(low, high64(low, low));
+  out[1] = low16(high, high64(high, high));
+}
+
+// The same for projections of 16 bits: ± one half or the other is added to the start.
+template <int R, bool kShared>
+CLUTCH_SIMD void start_halves(I (&sums)[R][4], const Block& b, const Finish& finish) {
+  I a[2], first, second;
+  if constexpr (kShared) a[0] = load(b.shared_a), a[1] = load(b.shared_a + kLanes);
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) {
+    const MatrixNoise& noise = b.noise[r * b.noise_step];
+    if constexpr (!kShared) {
+      if (r == 0 || noise.a != b.noise[(r - 1) * b.noise_step].a)
+        widen_halves(load(noise.a + b.column), finish.half_scale, a);
+    }
+    if (!kShared || r == 0) {
+      const I sign = set32(noise.sign);
+      first = bit_and(sign, set32(0xFFFF)), second = shift_left32<16>(sign);
+    }
+    const I start = set32(b.facts.start[r]), p = set32(b.facts.halves[r]);
+    const I low = mul16_high(a[0], p), high = mul16_high(a[1], p);
+    sums[r][0] = madd16_add(start, low, first);
+    sums[r][1] = madd16_add(start, low, second);
+    sums[r][2] = madd16_add(start, high, first);
+    sums[r][3] = madd16_add(start, high, second);
   }
 }
 
@@ -256,13 +281,16 @@ CLUTCH_SIMD void store_rows(const I (&sums)[R][4], const Block& b, const Finish&
   }
 }
 
-template <int R, Perturb P>
+constexpr bool is_once(Perturb p) { return p == Perturb::kSharedOnce || p == Perturb::kEachOnce; }
+
+// kHalves: all rows' projections fit 16 bits.
+template <int R, Perturb P, bool kHalves>
 [[gnu::noinline]] void block(const Block& b, const Finish& finish) {
   I sums[R][4];
   if constexpr (P == Perturb::kNone) start_plain<R>(sums, b);
-  if constexpr (P == Perturb::kSharedOnce) start_shared_once<R>(sums, b, finish);
+  if constexpr (kHalves) start_halves<R, P == Perturb::kSharedOnce>(sums, b, finish);
+  if constexpr (is_once(P) && !kHalves) start_once<R>(sums, b, finish);
   if constexpr (P == Perturb::kShared) start_shared<R>(sums, b, finish);
-  if constexpr (P == Perturb::kEachOnce) start_each_once<R>(sums, b, finish);
   if constexpr (P == Perturb::kEach) start_each<R, false>(sums, b, finish);
   if constexpr (P == Perturb::kEachWide) start_each<R, true>(sums, b, finish);
   Dot::template accumulate<R, kGroupElements>(sums, b.x, b.x_step, b.panel, b.steps);
@@ -302,33 +330,40 @@ void block_scalar(const Block& b, const MatmulTask& task) {
   }
 }
 
-template <Perturb P>
+template <Perturb P, bool kHalves>
 void run_block(int rows, const Block& b, const Finish& finish) {
   switch (rows) {
     case 1:
-      return block<1, P>(b, finish);
+      return block<1, P, kHalves>(b, finish);
     case 2:
-      return block<2, P>(b, finish);
+      return block<2, P, kHalves>(b, finish);
     case 3:
-      return block<3, P>(b, finish);
+      return block<3, P, kHalves>(b, finish);
     default:
       break;
   }
   if constexpr (kBlockRows > 3) {
     switch (rows) {
       case 4:
-        return block<4, P>(b, finish);
+        return block<4, P, kHalves>(b, finish);
       case 5:
-        return block<5, P>(b, finish);
+        return block<5, P, kHalves>(b, finish);
       default:
-        return block<6, P>(b, finish);
+        return block<6, P, kHalves>(b, finish);
     }
   }
 }
 
-// A of one member and panel as start_shared() wants it.
-inline void widen_a(const MatmulTask& task, const MatrixNoise& noise, std::int64_t column,
-                    std::int32_t* out) {
+// A of one member and panel as start_halves() and start_shared() want it.
+inline void widen_a(const MatmulTask& task, const Finish& finish, const MatrixNoise& noise,
+                    std::int64_t column, std::int32_t* out) {
+  if (finish.halves) {
+    I halves[2];
+    widen_halves(load(noise.a + column), finish.half_scale, halves);
+    store(out, halves[0]);
+    store(out + kLanes, halves[1]);
+    return;
+  }
   for (int j = 0; j < task.rank; ++j, out += kColumns) {
     I pairs[4];
     widen_pairs(load(noise.a + j * task.n + column), pairs);

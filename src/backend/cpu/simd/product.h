@@ -18,7 +18,7 @@ constexpr bool kPrepares = sizeof(Dot::X) != 1;
 
 // Words of the facts of a call; see Scratch.
 constexpr std::int64_t facts_words(std::int64_t rows, int rank) {
-  return rounded_up(rows + kLanes) * (2 + rank);
+  return rounded_up(rows + kLanes) * (4 + rank);
 }
 
 inline std::size_t scratch_bytes(std::int64_t, std::int64_t k, std::int64_t rows, int rank) {
@@ -32,7 +32,7 @@ struct Scratch {
   Scratch(void* memory, std::int64_t rows, int rank) {
     auto* words = static_cast<std::int32_t*>(memory);
     const std::int64_t step = rounded_up(rows + kLanes);
-    facts = {words, words + step, words + 2 * step, step};
+    facts = {words, words + step, words + 4 * step, step, words + 2 * step, words + 3 * step};
     shared_a = words + facts_words(rows, rank);
     prepared = reinterpret_cast<Dot::X*>(shared_a + rank * kColumns);
   }
@@ -95,6 +95,16 @@ class Prefetch {
 };
 
 template <Perturb P>
+void run_rows(int rows, const Block& b, const Finish& finish) {
+  if constexpr (is_once(P)) {
+    std::int32_t beyond = 0;
+    for (int r = 0; r < rows; ++r) beyond |= b.facts.beyond[r];
+    if (finish.halves && beyond == 0) return run_block<P, true>(rows, b, finish);
+  }
+  run_block<P, false>(rows, b, finish);
+}
+
+template <Perturb P>
 void run_stretch(const MatmulTask& task, const Finish& finish, Block b, std::int64_t rows,
                  Prefetch& prefetch) {
   // Equal blocks: 16 rows are 6, 5 and 5, since fewer than four rows leave the multiplier waiting.
@@ -110,7 +120,7 @@ void run_stretch(const MatmulTask& task, const Finish& finish, Block b, std::int
         b.x += b.x_step, b.y += b.y_step, b.facts = b.facts.from(1), b.noise += b.noise_step;
       }
     } else {
-      run_block<P>(static_cast<int>(count), b, finish);
+      run_rows<P>(static_cast<int>(count), b, finish);
       b.x += count * b.x_step, b.y += count * b.y_step, b.facts = b.facts.from(count),
                                                         b.noise += count * b.noise_step;
     }
@@ -166,7 +176,7 @@ void run_panels(const MatmulTask& task, const Scratch& scratch) {
               .noise_step = stretch.noise_step,
               .column = column};
       if constexpr (P == Perturb::kShared || P == Perturb::kSharedOnce) {
-        widen_a(task, *stretch.noise, column, scratch.shared_a);
+        widen_a(task, finish, *stretch.noise, column, scratch.shared_a);
         if (s + 1 < stretches.count) __builtin_prefetch(task.noise[s + 1].a + column);
       }
       run_stretch<P>(task, finish, b, stretch.rows, prefetch);

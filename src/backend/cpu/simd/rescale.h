@@ -32,11 +32,8 @@ struct RescaleLanes {
 };
 
 inline void bias(const RowTask& task) {
-  each_run(task, [&](const RowTask& rows, std::int64_t m, std::int64_t t) {
-    const std::int8_t *x = rows.x.row(m, t), *w = rows.vector.row(m, t);
-    std::int8_t* out = rows.out.row(m, t);
-    for (std::int64_t i = 0; i < rows.width; i += kVectorBytes)
-      store(out + i, add_clipped(load(x + i), load(w + i)));
+  each_vector(task, [](const Row& row, std::int64_t i) {
+    store(row.out + i, add_clipped(load(row.x + i), load(row.vector + i)));
   });
 }
 
@@ -58,15 +55,11 @@ template <bool kBias>
 void gelu_rows(const RowTask& task) {
   I tables[3];
   for (int i = 0; i < 3; ++i) tables[i] = load_lanes(kGeluDrops.of + 16 * i, 0);
-  each_run(task, [&](const RowTask& rows, std::int64_t m, std::int64_t t) {
-    const std::int8_t *x = rows.x.row(m, t), *w = kBias ? rows.bias.row(m, t) : nullptr;
-    std::int8_t* out = rows.out.row(m, t);
-    for (std::int64_t i = 0; i < rows.width; i += kVectorBytes) {
-      const I xs = kBias ? add_clipped(load(x + i), load(w + i)) : load(x + i), size = abs8(xs);
-      const I drop = bit_or(bit_or(lookup16(tables[0], size), lookup16(tables[1], sub8(size, set8(16)))),
-                            lookup16(tables[2], sub8(size, set8(32))));
-      store(out + i, sub8(max8(xs, zero()), drop));
-    }
+  each_vector(task, [&](const Row& row, std::int64_t i) {
+    const I xs = kBias ? add_clipped(load(row.x + i), load(row.bias + i)) : load(row.x + i), size = abs8(xs);
+    const I drop = bit_or(bit_or(lookup16(tables[0], size), lookup16(tables[1], sub8(size, set8(16)))),
+                          lookup16(tables[2], sub8(size, set8(32))));
+    store(row.out + i, sub8(max8(xs, zero()), drop));
   });
 }
 
@@ -75,38 +68,34 @@ inline void gelu(const RowTask& task) {
 }
 
 inline void rescale(const RowTask& task) {
-  each_row(task, [&](const RowTask& rows, std::int64_t m, std::int64_t t) {
-    const std::int8_t* x = rows.x.row(m, t);
-    std::int8_t* out = rows.out.row(m, t);
+  each_row(task, [](const Row& row, std::int64_t width) {
     I largest = zero();
-    for (std::int64_t i = 0; i < rows.width; i += kVectorBytes) largest = max8(largest, abs8(load(x + i)));
+    for (std::int64_t i = 0; i < width; i += kVectorBytes) largest = max8(largest, abs8(load(row.x + i)));
     const RescaleLanes lanes(kRescalings.of[largest8(largest)]);
-    for (std::int64_t i = 0; i < rows.width; i += kVectorBytes) {
-      const I xs = load(x + i);
-      store(out + i, narrow16(lanes(widen_low8(xs)), lanes(widen_high8(xs))));
+    for (std::int64_t i = 0; i < width; i += kVectorBytes) {
+      const I xs = load(row.x + i);
+      store(row.out + i, narrow16(lanes(widen_low8(xs)), lanes(widen_high8(xs))));
     }
   });
 }
 
 template <bool kBias>
 void add_rescale_rows(const RowTask& task) {
-  each_row(task, [&](const RowTask& rows, std::int64_t m, std::int64_t t) {
-    const std::int8_t *x = rows.x.row(m, t), *y = rows.y.row(m, t);
-    const std::int8_t* w = kBias ? rows.bias.row(m, t) : nullptr;
-    std::int8_t* out = rows.out.row(m, t);
+  each_row(task, [](const Row& row, std::int64_t width) {
     const auto sums = [&](std::int64_t i, I& low, I& high) {
-      const I xs = load(x + i), ys = kBias ? add_clipped(load(y + i), load(w + i)) : load(y + i);
+      const I xs = load(row.x + i);
+      const I ys = kBias ? add_clipped(load(row.y + i), load(row.bias + i)) : load(row.y + i);
       low = sum_pairs8(low8(xs, ys)), high = sum_pairs8(high8(xs, ys));
     };
     I low, high, largest = zero();
-    for (std::int64_t i = 0; i < rows.width; i += kVectorBytes) {
+    for (std::int64_t i = 0; i < width; i += kVectorBytes) {
       sums(i, low, high);
       largest = max16(largest, max16(abs16(low), abs16(high)));
     }
     const RescaleLanes lanes(kRescalings.of[largest_magnitude(largest)]);
-    for (std::int64_t i = 0; i < rows.width; i += kVectorBytes) {
+    for (std::int64_t i = 0; i < width; i += kVectorBytes) {
       sums(i, low, high);
-      store(out + i, narrow16(lanes(low), lanes(high)));
+      store(row.out + i, narrow16(lanes(low), lanes(high)));
     }
   });
 }
@@ -128,16 +117,13 @@ CLUTCH_SIMD I turned(I pairs, const SplitTurns::Half& half, std::int64_t place) 
 
 // Turned elements are within 254 and wait in scratch, in halves as they are widened.
 inline void rotate(const RotateTask& task) {
-  const std::int64_t width = task.rows.width;
-  each_row(task.rows, [&](const RowTask& rows, std::int64_t m, std::int64_t t) {
-    const std::int8_t* x = rows.x.row(m, t);
-    std::int8_t* out = rows.out.row(m, t);
-    const SplitTurns& turns = task.turns[task.positions[m * task.position_step + t]];
+  each_row(task.rows, [&](const Row& row, std::int64_t width) {
+    const SplitTurns& turns = task.turns[task.positions[row.member * task.position_step + row.token]];
     auto* wide = static_cast<std::byte*>(task.scratch);
     I largest = zero();
     for (std::int64_t i = 0; i < width; i += kVectorBytes) {
       const std::int64_t place = i % exact::kHeadWidth / 4;
-      const I xs = load(x + i);
+      const I xs = load(row.x + i);
       const I low = turned(widen_low8(xs), turns.halves[0], place);
       const I high = turned(widen_high8(xs), turns.halves[1], place);
       largest = max16(largest, max16(abs16(low), abs16(high)));
@@ -146,7 +132,7 @@ inline void rotate(const RotateTask& task) {
     }
     const RescaleLanes lanes(kRescalings.of[largest_magnitude(largest)]);
     for (std::int64_t i = 0; i < width; i += kVectorBytes) {
-      store(out + i, narrow16(lanes(load(wide + 2 * i)), lanes(load(wide + 2 * i + kVectorBytes))));
+      store(row.out + i, narrow16(lanes(load(wide + 2 * i)), lanes(load(wide + 2 * i + kVectorBytes))));
     }
   });
 }

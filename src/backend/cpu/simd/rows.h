@@ -8,19 +8,35 @@
 namespace clutch::cpu {
 namespace {
 
-// Calls f(task, member, token) on every row. The task is a copy that no store of a result can change, for all
-// that a compiler knows.
+// One row's operands, null where the task has none. Kernels get a copy of the task's, which no store of a
+// result can change, for all that a compiler knows.
+struct Row {
+  const std::int8_t *x, *y, *z, *vector, *bias;
+  std::int8_t* out;
+  std::int64_t member, token;
+};
+
 template <class F>
 CLUTCH_SIMD void each_row(const RowTask& task, F f) {
-  const RowTask rows = task;
-  for (std::int64_t m = 0; m < rows.members; ++m) {
-    for (std::int64_t t = 0; t < rows.tokens; ++t) f(rows, m, t);
+  const RowTask t = task;
+  Row first{t.x.data, t.y.data, t.z.data, t.vector.data, t.bias.data, t.out.data, 0, 0};
+  for (; first.member < t.members; ++first.member) {
+    Row row = first;
+    for (; row.token < t.tokens; ++row.token) {
+      f(row, t.width);
+      row.x += t.x.token_step, row.y += t.y.token_step, row.z += t.z.token_step;
+      row.vector += t.vector.token_step, row.bias += t.bias.token_step, row.out += t.out.token_step;
+    }
+    first.x += t.x.member_step, first.y += t.y.member_step, first.z += t.z.member_step;
+    first.vector += t.vector.member_step, first.bias += t.bias.member_step;
+    first.out += t.out.member_step;
   }
 }
 
-// The same for what goes element by element: where rows follow each other, a member's are as one.
+// The same for what goes element by element, f(row, i) for a vector of elements from i on: where rows follow
+// each other, a member's are as one.
 template <class F>
-CLUTCH_SIMD void each_run(const RowTask& task, F f) {
+CLUTCH_SIMD void each_vector(const RowTask& task, F f) {
   const auto follow = [&](const RowsIn& in) { return in.data == nullptr || in.token_step == task.width; };
   RowTask rows = task;
   if (follow(rows.x) && follow(rows.y) && follow(rows.z) && follow(rows.vector) && follow(rows.bias) &&
@@ -28,7 +44,9 @@ CLUTCH_SIMD void each_run(const RowTask& task, F f) {
     rows.width *= rows.tokens;
     rows.tokens = 1;
   }
-  each_row(rows, f);
+  each_row(rows, [&](const Row& row, std::int64_t width) {
+    for (std::int64_t i = 0; i < width; i += kVectorBytes) f(row, i);
+  });
 }
 
 // Bytes as 16-bit lanes; narrow16(widen_low(a), widen_high(a)) is a again.
@@ -40,48 +58,38 @@ CLUTCH_SIMD I clip8(I a) { return max8(a, set8(-exact::kClip)); }
 CLUTCH_SIMD I add_clipped(I a, I b) { return clip8(add8_saturate(a, b)); }
 
 inline void copy(const RowTask& task) {
-  each_run(task, [&](const RowTask& rows, std::int64_t m, std::int64_t t) {
-    const std::int8_t* x = rows.x.row(m, t);
-    std::int8_t* out = rows.out.row(m, t);
-    for (std::int64_t i = 0; i < rows.width; i += kVectorBytes) store(out + i, load(x + i));
-  });
+  each_vector(task, [](const Row& row, std::int64_t i) { store(row.out + i, load(row.x + i)); });
 }
 
 inline void add(const RowTask& task) {
-  each_run(task, [&](const RowTask& rows, std::int64_t m, std::int64_t t) {
-    const std::int8_t *x = rows.x.row(m, t), *y = rows.y.row(m, t);
-    std::int8_t* out = rows.out.row(m, t);
-    for (std::int64_t i = 0; i < rows.width; i += kVectorBytes) {
-      store(out + i, add_clipped(load(x + i), load(y + i)));
-    }
+  each_vector(task, [](const Row& row, std::int64_t i) {
+    store(row.out + i, add_clipped(load(row.x + i), load(row.y + i)));
   });
 }
 
 // clip(x + y + w) in bytes: t = x + y saturated, e what that cut off. Where e is not 0, t is at the end of
 // the range that e points to, so that only the sign of e + w matters beyond it, which saturation keeps.
+CLUTCH_SIMD I add_three(I x, I y, I w) {
+  const I sum = add8_saturate(x, y), cut = sub8(add8(x, y), sum);
+  return clip8(add8_saturate(sum, add8_saturate(cut, w)));
+}
+
 inline void add_bias(const RowTask& task) {
-  each_run(task, [&](const RowTask& rows, std::int64_t m, std::int64_t t) {
-    const std::int8_t *x = rows.x.row(m, t), *y = rows.y.row(m, t), *w = rows.vector.row(m, t);
-    std::int8_t* out = rows.out.row(m, t);
-    for (std::int64_t i = 0; i < rows.width; i += kVectorBytes) {
-      const I xs = load(x + i), ys = load(y + i), ws = load(w + i);
-      const I sum = add8_saturate(xs, ys), cut = sub8(add8(xs, ys), sum);
-      store(out + i, clip8(add8_saturate(sum, add8_saturate(cut, ws))));
-    }
+  each_vector(task, [](const Row& row, std::int64_t i) {
+    store(row.out + i, add_three(load(row.x + i), load(row.y + i), load(row.vector + i)));
   });
 }
 
 // (x + 127)·y >> 8: the factor is in [0, 254], and y·256 times it, shifted by 16, is the result.
+CLUTCH_SIMD I gated(I x, I y) {
+  const I factor = add8(x, set8(127));
+  return narrow16(mul16_high(low8(zero(), y), low8(factor, zero())),
+                  mul16_high(high8(zero(), y), high8(factor, zero())));
+}
+
 inline void gate(const RowTask& task) {
-  each_run(task, [&](const RowTask& rows, std::int64_t m, std::int64_t t) {
-    const std::int8_t *x = rows.x.row(m, t), *y = rows.y.row(m, t);
-    std::int8_t* out = rows.out.row(m, t);
-    for (std::int64_t i = 0; i < rows.width; i += kVectorBytes) {
-      const I factor = add8(load(x + i), set8(127)), ys = load(y + i);
-      const I low = mul16_high(low8(zero(), ys), low8(factor, zero()));
-      const I high = mul16_high(high8(zero(), ys), high8(factor, zero()));
-      store(out + i, narrow16(low, high));
-    }
+  each_vector(task, [](const Row& row, std::int64_t i) {
+    store(row.out + i, gated(load(row.x + i), load(row.y + i)));
   });
 }
 
@@ -90,26 +98,21 @@ CLUTCH_SIMD I mix_lanes(I factor_256, I y, I z) {
   const I step = mul16_high(shift_right16<1>(factor_256), shift_left16<1>(sub16(z, y)));
   return add16(y, step);
 }
+CLUTCH_SIMD I mixed(I x, I y, I z) {
+  const I factor = add8(x, set8(127));
+  return narrow16(mix_lanes(low8(zero(), factor), widen_low8(y), widen_low8(z)),
+                  mix_lanes(high8(zero(), factor), widen_high8(y), widen_high8(z)));
+}
 
 inline void mix(const RowTask& task) {
-  each_run(task, [&](const RowTask& rows, std::int64_t m, std::int64_t t) {
-    const std::int8_t *x = rows.x.row(m, t), *y = rows.y.row(m, t), *z = rows.z.row(m, t);
-    std::int8_t* out = rows.out.row(m, t);
-    for (std::int64_t i = 0; i < rows.width; i += kVectorBytes) {
-      const I factor = add8(load(x + i), set8(127)), ys = load(y + i), zs = load(z + i);
-      const I low = mix_lanes(low8(zero(), factor), widen_low8(ys), widen_low8(zs));
-      const I high = mix_lanes(high8(zero(), factor), widen_high8(ys), widen_high8(zs));
-      store(out + i, narrow16(low, high));
-    }
+  each_vector(task, [](const Row& row, std::int64_t i) {
+    store(row.out + i, mixed(load(row.x + i), load(row.y + i), load(row.z + i)));
   });
 }
 
 inline void relu(const RowTask& task) {
-  each_run(task, [&](const RowTask& rows, std::int64_t m, std::int64_t t) {
-    const std::int8_t* x = rows.x.row(m, t);
-    std::int8_t* out = rows.out.row(m, t);
-    for (std::int64_t i = 0; i < rows.width; i += kVectorBytes) store(out + i, max8(load(x + i), zero()));
-  });
+  each_vector(task,
+              [](const Row& row, std::int64_t i) { store(row.out + i, max8(load(row.x + i), zero())); });
 }
 
 // --- norm
@@ -189,10 +192,29 @@ CLUTCH_SIMD void norm_row(const std::int8_t* x, const std::int8_t* gain, const s
   }
 }
 
-// Four rows at a time (the last ones repeated at the end), so that four horizontal sums are one.
+// Sums of magnitudes of rows [0, count), x_step apart, four at a time (the last ones repeated at the end), so
+// that four horizontal sums are one. `sums` has room for a multiple of four.
+inline void sum_rows_of(const std::int8_t* x, std::ptrdiff_t x_step, std::int64_t count, std::int64_t width,
+                        std::int32_t* sums) {
+  for (std::int64_t first = 0; first < count; first += 4) {
+    const std::int64_t last = count - 1 - first;
+    I sum[4] = {zero(), zero(), zero(), zero()};
+#pragma GCC unroll 4
+    for (std::int64_t r = 0; r < 4; ++r) {
+      const std::int8_t* from = x + (first + (r < last ? r : last)) * x_step;
+      for (std::int64_t i = 0; i < width; i += kVectorBytes)
+        sum[r] = add32(sum[r], sum_magnitudes(load(from + i)));
+    }
+    sums32(sum[0], sum[1], sum[2], sum[3], sums + first);
+  }
+}
+
+// Means are known some rows before they divide, so that rows need not wait for them.
+constexpr std::int64_t kRowsAhead = 16;
+
 template <exact::Rounding kRounding, bool kBias>
 void norm_rows(const NormTask& task) {
-  const RowTask rows = task.rows;  // a copy; see each_row
+  const RowTask rows = task.rows;  // a copy; see Row
   const WidthDivision division(task.width);
   const bool one = rows.tokens == 1;
   const std::int64_t stretches = one ? 1 : rows.members, count = one ? rows.members : rows.tokens;
@@ -203,18 +225,11 @@ void norm_rows(const NormTask& task) {
     const std::int8_t *x = rows.x.row(s, 0), *gain = rows.vector.row(s, 0);
     const std::int8_t* bias = kBias ? rows.bias.row(s, 0) : nullptr;
     std::int8_t* out = rows.out.row(s, 0);
-    for (std::int64_t first = 0; first < count; first += 4) {
-      const std::int64_t last = count - 1 - first;
-      I sum[4] = {zero(), zero(), zero(), zero()};
-#pragma GCC unroll 4
-      for (std::int64_t r = 0; r < 4; ++r) {
-        const std::int8_t* from = x + (first + (r < last ? r : last)) * x_step;
-        for (std::int64_t i = 0; i < rows.width; i += kVectorBytes)
-          sum[r] = add32(sum[r], sum_magnitudes(load(from + i)));
-      }
-      alignas(16) std::int32_t sums[4];
-      sums32(sum[0], sum[1], sum[2], sum[3], sums);
-      for (std::int64_t r = first; r < first + 4 && r < count; ++r) {
+    for (std::int64_t first = 0; first < count; first += kRowsAhead) {
+      const std::int64_t end = first + kRowsAhead < count ? first + kRowsAhead : count;
+      std::int32_t sums[kRowsAhead];
+      sum_rows_of(x + first * x_step, x_step, end - first, rows.width, sums);
+      for (std::int64_t r = first; r < end; ++r) {
         norm_row<kRounding, kBias>(x + r * x_step, gain + r * gain_step,
                                    kBias ? bias + r * bias_step : nullptr, rows.width,
                                    division.mean(sums[r - first]), out + r * out_step);
@@ -272,7 +287,7 @@ inline void embed_row(const EmbedTask& task, std::int64_t row) {
 }
 
 inline void embed(const EmbedTask& given) {
-  const EmbedTask task = given;  // a copy; see each_row
+  const EmbedTask task = given;  // a copy; see Row
   for (std::int64_t r = 0; r < task.count; ++r) {
     if (task.noise == nullptr) {
       const std::int8_t* weights = task.table + task.tokens[r] * task.width;
