@@ -58,6 +58,8 @@ const cpu::Kernels& timed_kernels(const cpu::Kernels& kernels) {
   wrap<&cpu::Kernels::add_bias, kElementwise>();
   wrap<&cpu::Kernels::gate, kElementwise>();
   wrap<&cpu::Kernels::mix, kElementwise>();
+  wrap<&cpu::Kernels::bias_gate, kElementwise>();
+  wrap<&cpu::Kernels::bias_mix, kElementwise>();
   wrap<&cpu::Kernels::relu, kElementwise>();
   wrap<&cpu::Kernels::bias, kElementwise>();
   wrap<&cpu::Kernels::gelu, kElementwise>();

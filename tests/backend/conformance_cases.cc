@@ -242,6 +242,31 @@ Program biases(std::int64_t width, exact::Rounding rounding) {
   return b.finish(b.matmul("logits", b.add("sum", end, s), b.matrix("head", -1, 30, width), 64));
 }
 
+// Sums with a bias before gates and mixes, which a backend may compute together; and where it may not, since
+// something else reads the sum first, or it is another operand, or more than one.
+Program sums(std::int64_t width) {
+  Builder b("sums", 30);
+  int vectors = 0;
+  const auto sum = [&](const std::string& name, int x, int y) {
+    return b.add_bias(name, x, y, b.vector("v" + std::to_string(vectors++), -1, width, 5));
+  };
+  const int h = b.state("h", width);
+  const int x = b.embed("x", b.matrix("E", -1, 30, width));
+  const int f = sum("f", x, h), g = b.gate("g", f, h);
+  const int c = sum("c", x, b.matmul("u", g, b.matrix("U", -1, width, width), 100));
+  const int next = b.mix("next", f, h, c);
+  b.set_state(h, next);
+  const int f2 = sum("f2", next, x), g2 = b.gate("g2", f2, next), m2 = b.mix("m2", f2, next, g2);
+  const int f3 = sum("f3", m2, x), g3 = b.gate("g3", f3, f3);
+  const int f4 = sum("f4", g3, x), g4 = b.gate("g4", m2, f4);
+  const int f5 = sum("f5", g4, m2), m5 = b.mix("m5", f5, g4, f5);
+  const int f6 = sum("f6", m5, x), m6 = b.mix("m6", x, g4, f6);
+  const int f7 = sum("f7", m6, x), m7 = b.mix("m7", m5, m6, f7), a7 = b.add("a7", f7, m7);
+  const int f8 = sum("f8", a7, m6), between = b.add("between", f8, x), g8 = b.gate("g8", f8, between);
+  const int m8 = b.mix("m8", g8, f8, between);
+  return b.finish(b.matmul("logits", b.add("sum", m8, next), b.matrix("head", -1, 30, width), 64));
+}
+
 // Attention over long windows, with queries in chunks of many lengths.
 Program long_window(std::int64_t window) {
   Builder b("long", 40, window);
@@ -290,6 +315,10 @@ std::vector<NamedCase> conformance_cases(std::uint64_t seed, int cases) {
                       fmt::format("shape/biases/{}-{}", width, truncates ? "truncate" : "floor"), seed,
                       [=] { return fill(seed, biases(width, rounding), NoiseShape(), 6); }});
     }
+  }
+  for (const std::int64_t width : {64, 100, 192}) {
+    list.push_back({"shape/sums", fmt::format("shape/sums/{}", width), seed,
+                    [=] { return fill(seed, sums(width), NoiseShape(), 6); }});
   }
   for (int i = 0; i < cases; ++i) {
     const std::uint64_t own = seed + static_cast<std::uint64_t>(i);

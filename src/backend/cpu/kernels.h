@@ -87,6 +87,8 @@ struct RowTask {
   // One more of its vectors, or null: of norm, added to what comes out; of gelu, to x; of add_rescale, to y.
   // Each time with clipping, as bias does.
   RowsIn bias{};
+  RowsIn w{};     // of bias_mix
+  RowsOut sum{};  // of bias_gate
 };
 
 // Pairs turned by the position of each row.
@@ -196,6 +198,8 @@ struct Kernels {
   void (*add_bias)(const RowTask& task);
   void (*gate)(const RowTask& task);
   void (*mix)(const RowTask& task);
+  void (*bias_gate)(const RowTask& task);  // sum = add_bias(x, y, vector), out = gate(sum, z)
+  void (*bias_mix)(const RowTask& task);   // out = mix(x, y, add_bias(z, w, vector))
   void (*relu)(const RowTask& task);
   void (*bias)(const RowTask& task);
   void (*gelu)(const RowTask& task);
@@ -226,11 +230,13 @@ struct Kernels {
 };
 
 // What a table of functions of these names is filled from, in the order above: X(entry)...
-#define CLUTCH_KERNELS(X)                                                                               \
-  X(packed_bytes)                                                                                       \
-  X(pack) X(scratch_bytes) X(matmul) X(norm) X(embed) X(copy) X(add) X(add_bias) X(gate) X(mix) X(relu) \
-      X(bias) X(gelu) X(rescale) X(add_rescale) X(rotate) X(attend_scratch_bytes) X(attend) X(loss)     \
-          X(fill_noise) X(fill_pairs) X(pack_terms) X(vote_scratch_bytes) X(vote) X(vote_vector) X(digest)
+#define CLUTCH_KERNELS(X)                                                                             \
+  X(packed_bytes)                                                                                     \
+  X(pack)                                                                                             \
+  X(scratch_bytes) X(matmul) X(norm) X(embed) X(copy) X(add) X(add_bias) X(gate) X(mix) X(bias_gate)  \
+      X(bias_mix) X(relu) X(bias) X(gelu) X(rescale) X(add_rescale) X(rotate) X(attend_scratch_bytes) \
+          X(attend) X(loss) X(fill_noise) X(fill_pairs) X(pack_terms) X(vote_scratch_bytes) X(vote)   \
+              X(vote_vector) X(digest)
 #define CLUTCH_KERNEL_ENTRY(entry) .entry = entry,
 
 const Kernels& scalar_kernels();

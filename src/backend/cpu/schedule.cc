@@ -179,6 +179,26 @@ void fuse_biases(const Program& program, std::vector<Group>& groups) {
   std::erase_if(groups, [](const Group& group) { return group.nodes.empty(); });
 }
 
+// The same for an add_bias and the gate or mix right behind it.
+void fuse_sums(const Program& program, std::vector<Group>& groups) {
+  const std::vector<int> readers = count_readers(program);
+  const auto fuses = [&](const Node& before, const Node& node) {
+    if (before.instruction == kNothing || node.instruction == kNothing) return false;
+    const Instruction &sum = program.instructions[before.instruction],
+                      &of = program.instructions[node.instruction];
+    if (sum.op != Op::add_bias) return false;
+    if (of.op == Op::gate) return of.in[0] == sum.dst && of.in[1] != sum.dst;
+    return of.op == Op::mix && of.in[2] == sum.dst && readers[sum.dst] == 1;
+  };
+  for (Group& group : groups) {
+    for (std::size_t i = 1; i < group.nodes.size(); ++i) {
+      if (!fuses(group.nodes[i - 1], group.nodes[i])) continue;
+      group.nodes[i].bias = group.nodes[i - 1].instruction;
+      group.nodes.erase(group.nodes.begin() + static_cast<std::ptrdiff_t>(--i));
+    }
+  }
+}
+
 // By slot, the slot whose memory it has: its own, or that of an operand which nothing else reads, where a
 // kernel goes element by element and so may write where it reads.
 std::vector<int> find_homes(const Program& program, const std::vector<Group>& groups) {
@@ -195,8 +215,14 @@ std::vector<int> find_homes(const Program& program, const std::vector<Group>& gr
       if (node.instruction == kNothing) continue;
       const Op op = program.instructions[node.instruction].op;
       if (op == Op::matmul || op == Op::attend) continue;
+      std::vector<int> given_up;
       for (const int slot : node.reads(program)) {
-        if (readers[slot] == 1) homes[node.writes(program)] = homes[slot];
+        if (readers[slot] == 1) given_up.push_back(homes[slot]);
+      }
+      for (const int slot : node.writes(program)) {
+        if (given_up.empty()) break;
+        homes[slot] = given_up.back();
+        given_up.pop_back();
       }
     }
   }
@@ -218,9 +244,10 @@ std::vector<Lifetime> lifetimes(const Program& program, const std::vector<Group>
         Lifetime& life = alive[homes[slot]];
         life.last = std::max(life.last, to);
       };
-      const int slot = node.writes(program);
-      if (homes[slot] == slot) alive[slot] = {from, from, padded(program.slots[slot].width)};
-      keep(slot);
+      for (const int slot : node.writes(program)) {
+        if (homes[slot] == slot) alive[slot] = {from, from, padded(program.slots[slot].width)};
+        keep(slot);
+      }
       for (const int in : node.reads(program)) keep(in);
       ++positions;
     }
@@ -231,11 +258,16 @@ std::vector<Lifetime> lifetimes(const Program& program, const std::vector<Group>
 
 }  // namespace
 
-// Of a pair the second one's result, and what the two read but for the slot between them.
-int Node::writes(const Program& program) const {
-  if (instruction == kNothing) return program.states[state].read;
-  const bool bias_last = bias != kNothing && program.instructions[instruction].op == Op::norm;
-  return program.instructions[bias_last ? bias : instruction].dst;
+// Of a pair the second one's result, with gate the sum too; and what the two read but for the slot between
+// them.
+std::vector<int> Node::writes(const Program& program) const {
+  if (instruction == kNothing) return {program.states[state].read};
+  const Instruction& done = program.instructions[instruction];
+  if (bias == kNothing) return {done.dst};
+  const int biased = program.instructions[bias].dst;
+  if (done.op == Op::norm) return {biased};
+  if (done.op == Op::gate) return {done.dst, biased};
+  return {done.dst};
 }
 
 std::vector<int> Node::reads(const Program& program) const {
@@ -255,7 +287,10 @@ std::vector<int> Node::reads(const Program& program) const {
 Schedule make_schedule(const Program& program, Fusion fusion) {
   Schedule schedule;
   schedule.groups = make_groups(program);
-  if (fusion == Fusion::kBiases) fuse_biases(program, schedule.groups);
+  if (fusion == Fusion::kBiases) {
+    fuse_biases(program, schedule.groups);
+    fuse_sums(program, schedule.groups);
+  }
   const std::vector<int> homes = find_homes(program, schedule.groups);
   const Places places = place(lifetimes(program, schedule.groups, homes));
   for (const int home : homes) schedule.offsets.push_back(places.offsets[home]);

@@ -19,11 +19,13 @@ struct Node {
   int bias = kNothing;   // the instruction of a bias done at the same time: see Fusion
 
   std::vector<int> reads(const Program& program) const;
-  int writes(const Program& program) const;
+  std::vector<int> writes(const Program& program) const;  // the kernel's `out`, then its `sum`, if it has one
 };
 
-// Pairs of instructions that one kernel computes, where nothing else reads the slot between them: norm then
-// bias; bias then gelu; bias then add_rescale, as its second operand. That slot is then never written.
+// Pairs of instructions that one kernel computes. Where nothing else reads the slot between them, which is
+// then never written: norm then bias; bias then gelu; bias then add_rescale, as its second operand; add_bias
+// then mix, as its third. And add_bias then gate, as its first operand, where the two follow each other: both
+// slots are written.
 enum class Fusion { kNone, kBiases };
 
 // In what order the nodes of a group meet the rows of a tile's chunk.

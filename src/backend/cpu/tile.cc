@@ -1,6 +1,7 @@
 #include "backend/cpu/tile.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace clutch::cpu {
 TileEvaluator::TileEvaluator(const LoadedModel& model, const Schedule& schedule, const TileShape& shape)
@@ -13,6 +14,7 @@ TileEvaluator::TileEvaluator(const LoadedModel& model, const Schedule& schedule,
       vectors_(shape.members * model.vector_bytes),
       matrix_noise_(model.program.tensors.size() * shape.members),
       positions_(model.program.window > 0 ? capacity_ : 0),
+      starts_(shape.chunk),
       most_members_(shape.members),
       most_tokens_(shape.chunk) {
   std::size_t bytes = 0;
@@ -107,9 +109,17 @@ void TileEvaluator::count_positions() {
   }
 }
 
+void TileEvaluator::find_starts() {
+  for (std::uint32_t t = 0; t < chunk_; ++t) {
+    starts_[t] = false;
+    for (std::uint32_t m = 0; m < count_; ++m) starts_[t] |= text(m)[t] == 0;
+  }
+}
+
 void TileEvaluator::run_chunk(std::uint32_t begin) {
   begin_ = begin;
   count_positions();
+  find_starts();
   for (const Group& group : schedule_.groups) {
     switch (group.order) {
       case Order::kNodeByNode:
@@ -164,21 +174,23 @@ void TileEvaluator::run_instruction(const Node& node, const Part& part) {
   if (instruction.op == Op::matmul) return run_matmul(index, part);
   if (instruction.op == Op::attend) return run_attend(index, part);
   const Instruction* bias = node.bias == kNothing ? nullptr : &model_.program.instructions[node.bias];
+  if (bias != nullptr && bias->op == Op::add_bias) return run_sum(instruction, *bias, part);
   const auto operand = [&](int i) {
     const int slot = instruction.in[i];
     if (slot == kNothing) return RowsIn{nullptr, 0, 0};
     return in(bias != nullptr && slot == bias->dst ? bias->in[0] : slot, part);
   };
   const Kernels& kernels = model_.kernels;
-  const RowTask task{.width = width(instruction.dst),
-                     .members = part.members,
-                     .tokens = part.tokens,
-                     .x = operand(0),
-                     .y = operand(1),
-                     .z = operand(2),
-                     .out = out(node.writes(model_.program), part),
-                     .vector = vector(instruction.tensor, part.member),
-                     .bias = vector(bias == nullptr ? kNothing : bias->tensor, part.member)};
+  const RowTask task{
+      .width = width(instruction.dst),
+      .members = part.members,
+      .tokens = part.tokens,
+      .x = operand(0),
+      .y = operand(1),
+      .z = operand(2),
+      .out = out(bias != nullptr && instruction.op == Op::norm ? bias->dst : instruction.dst, part),
+      .vector = vector(instruction.tensor, part.member),
+      .bias = vector(bias == nullptr ? kNothing : bias->tensor, part.member)};
   switch (instruction.op) {
     case Op::norm:
       return kernels.norm({task, model_.program.slots[instruction.dst].width, instruction.rounding});
@@ -208,6 +220,25 @@ void TileEvaluator::run_instruction(const Node& node, const Part& part) {
     case Op::attend:
       break;
   }
+}
+
+// A gate or mix with the add_bias before it.
+void TileEvaluator::run_sum(const Instruction& instruction, const Instruction& sum, const Part& part) {
+  RowTask task{.width = width(instruction.dst),
+               .members = part.members,
+               .tokens = part.tokens,
+               .x = in(sum.in[0], part),
+               .y = in(sum.in[1], part),
+               .out = out(instruction.dst, part),
+               .vector = vector(sum.tensor, part.member)};
+  if (instruction.op == Op::gate) {
+    task.z = in(instruction.in[1], part);
+    task.sum = out(sum.dst, part);
+    return model_.kernels.bias_gate(task);
+  }
+  task.z = std::exchange(task.x, in(instruction.in[0], part));
+  task.w = std::exchange(task.y, in(instruction.in[1], part));
+  model_.kernels.bias_mix(task);
 }
 
 void TileEvaluator::run_matmul(int index, const Part& part) {
@@ -294,6 +325,7 @@ void TileEvaluator::read_state(int state, const Part& part) {
                            .x = in(s.write, {part.member, part.members, t - 1, 1}),
                            .out = out(s.read, {part.member, part.members, t, 1})});
     }
+    if (t > 0 && !starts_[t]) continue;
     for (std::uint32_t m = part.member; m < part.member + part.members; ++m) {
       const bool starts = text(m)[t] == 0;
       if (!starts && t > 0) continue;

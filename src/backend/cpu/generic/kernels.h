@@ -217,12 +217,40 @@ inline void add_bias(const RowTask& t) {
   each(t, [](int x, int y, int, int w) { return clip32(x + y + w); });
 }
 
+inline std::int8_t gate_one(int x, int y) { return static_cast<std::int8_t>((x + 127) * y >> 8); }
+
 inline void gate(const RowTask& t) {
-  each(t, [](int x, int y, int, int) { return static_cast<std::int8_t>((x + 127) * y >> 8); });
+  each(t, [](int x, int y, int, int) { return gate_one(x, y); });
+}
+
+inline std::int8_t mix_one(int x, int y, int z) {
+  return static_cast<std::int8_t>(y + ((x + 127) * (z - y) >> 8));
 }
 
 inline void mix(const RowTask& t) {
-  each(t, [](int x, int y, int z, int) { return static_cast<std::int8_t>(y + ((x + 127) * (z - y) >> 8)); });
+  each(t, [](int x, int y, int z, int) { return mix_one(x, y, z); });
+}
+
+inline void bias_gate(const RowTask& task) {
+  each_row(task, [&](std::int64_t m, std::int64_t t) {
+    const std::int8_t *x = task.x.row(m, t), *y = task.y.row(m, t), *z = task.z.row(m, t);
+    const std::int8_t* b = task.vector.row(m, t);
+    std::int8_t *out = task.out.row(m, t), *sums = task.sum.row(m, t);
+    for (std::int64_t i = 0; i < task.width; ++i) {
+      const std::int8_t sum = clip32(x[i] + y[i] + b[i]), gated = gate_one(sum, z[i]);
+      sums[i] = sum;
+      out[i] = gated;
+    }
+  });
+}
+
+inline void bias_mix(const RowTask& task) {
+  each_row(task, [&](std::int64_t m, std::int64_t t) {
+    const std::int8_t *x = task.x.row(m, t), *y = task.y.row(m, t);
+    const std::int8_t *z = task.z.row(m, t), *w = task.w.row(m, t), *b = task.vector.row(m, t);
+    std::int8_t* out = task.out.row(m, t);
+    for (std::int64_t i = 0; i < task.width; ++i) out[i] = mix_one(x[i], y[i], clip32(z[i] + w[i] + b[i]));
+  });
 }
 
 inline void relu(const RowTask& t) {

@@ -11,25 +11,26 @@ namespace {
 // One row's operands, null where the task has none. Kernels get a copy of the task's, which no store of a
 // result can change, for all that a compiler knows.
 struct Row {
-  const std::int8_t *x, *y, *z, *vector, *bias;
-  std::int8_t* out;
+  const std::int8_t *x, *y, *z, *w, *vector, *bias;
+  std::int8_t *out, *sum;
   std::int64_t member, token;
 };
 
 template <class F>
 CLUTCH_SIMD void each_row(const RowTask& task, F f) {
   const RowTask t = task;
-  Row first{t.x.data, t.y.data, t.z.data, t.vector.data, t.bias.data, t.out.data, 0, 0};
+  Row first{t.x.data, t.y.data, t.z.data, t.w.data, t.vector.data, t.bias.data, t.out.data, t.sum.data, 0, 0};
   for (; first.member < t.members; ++first.member) {
     Row row = first;
     for (; row.token < t.tokens; ++row.token) {
       f(row, t.width);
-      row.x += t.x.token_step, row.y += t.y.token_step, row.z += t.z.token_step;
-      row.vector += t.vector.token_step, row.bias += t.bias.token_step, row.out += t.out.token_step;
+      row.x += t.x.token_step, row.y += t.y.token_step, row.z += t.z.token_step, row.w += t.w.token_step;
+      row.vector += t.vector.token_step, row.bias += t.bias.token_step;
+      row.out += t.out.token_step, row.sum += t.sum.token_step;
     }
     first.x += t.x.member_step, first.y += t.y.member_step, first.z += t.z.member_step;
-    first.vector += t.vector.member_step, first.bias += t.bias.member_step;
-    first.out += t.out.member_step;
+    first.w += t.w.member_step, first.vector += t.vector.member_step, first.bias += t.bias.member_step;
+    first.out += t.out.member_step, first.sum += t.sum.member_step;
   }
 }
 
@@ -37,10 +38,10 @@ CLUTCH_SIMD void each_row(const RowTask& task, F f) {
 // each other, a member's are as one.
 template <class F>
 CLUTCH_SIMD void each_vector(const RowTask& task, F f) {
-  const auto follow = [&](const RowsIn& in) { return in.data == nullptr || in.token_step == task.width; };
+  const auto follow = [&](const auto& of) { return of.data == nullptr || of.token_step == task.width; };
   RowTask rows = task;
-  if (follow(rows.x) && follow(rows.y) && follow(rows.z) && follow(rows.vector) && follow(rows.bias) &&
-      rows.out.token_step == rows.width) {
+  if (follow(rows.x) && follow(rows.y) && follow(rows.z) && follow(rows.w) && follow(rows.vector) &&
+      follow(rows.bias) && follow(rows.out) && follow(rows.sum)) {
     rows.width *= rows.tokens;
     rows.tokens = 1;
   }
@@ -107,6 +108,22 @@ CLUTCH_SIMD I mixed(I x, I y, I z) {
 inline void mix(const RowTask& task) {
   each_vector(task, [](const Row& row, std::int64_t i) {
     store(row.out + i, mixed(load(row.x + i), load(row.y + i), load(row.z + i)));
+  });
+}
+
+inline void bias_gate(const RowTask& task) {
+  each_vector(task, [](const Row& row, std::int64_t i) {
+    const I sum = add_three(load(row.x + i), load(row.y + i), load(row.vector + i));
+    const I out = gated(sum, load(row.z + i));
+    store(row.sum + i, sum);
+    store(row.out + i, out);
+  });
+}
+
+inline void bias_mix(const RowTask& task) {
+  each_vector(task, [](const Row& row, std::int64_t i) {
+    const I sum = add_three(load(row.z + i), load(row.w + i), load(row.vector + i));
+    store(row.out + i, mixed(load(row.x + i), load(row.y + i), sum));
   });
 }
 
