@@ -1,5 +1,6 @@
 #include "backend/cpu/turns.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "exact/arithmetic.h"
@@ -8,11 +9,11 @@ namespace clutch::cpu {
 namespace {
 
 void split(std::int32_t first, std::int32_t second, std::int16_t (&high)[2], std::int16_t (&low)[2]) {
-  constexpr std::int32_t kLow = (1 << kTurnLowBits) - 1;
   const std::int32_t both[2] = {first, second};
   for (int i = 0; i < 2; ++i) {
-    high[i] = static_cast<std::int16_t>(exact::shift_floor(both[i], kTurnLowBits));
-    low[i] = static_cast<std::int16_t>(both[i] & kLow);
+    const auto whole = static_cast<std::int32_t>(exact::shift_floor(both[i], kTurnLowBits));
+    high[i] = static_cast<std::int16_t>(std::min(whole, INT16_MAX));  // of 1 itself one less
+    low[i] = static_cast<std::int16_t>(both[i] - (high[i] << kTurnLowBits));
   }
 }
 

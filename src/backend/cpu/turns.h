@@ -1,5 +1,5 @@
 // The turns of rotary positions as kernels multiply by them: each number of 20 fractional bits in two parts
-// of 16 bits, high·2^10 + low, beside the one that its pair's other element takes.
+// of 16 bits, high·2^5 + low with 0 <= low <= 2^5, beside the one that its pair's other element takes.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace clutch::cpu {
 
-constexpr int kTurnLowBits = 10;
+constexpr int kTurnLowBits = 5;
 
 // Of one position. In 16-byte blocks of a head's elements, the first half's pairs are separate from the
 // second half's: that is how bytes widen within 16-byte lanes. Pair i of a head: half i / 4 % 2, place i / 8

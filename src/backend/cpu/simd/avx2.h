@@ -52,6 +52,10 @@ CLUTCH_SIMD int count_different8(I a, I b) {
 
 CLUTCH_SIMD I sum_pairs8(I a) { return _mm256_maddubs_epi16(_mm256_set1_epi8(1), a); }
 
+// Sums in 16-bit lanes of two products of unsigned by signed bytes, which must fit 16 bits (they would
+// saturate).
+CLUTCH_SIMD I madd8(I a, I b) { return _mm256_maddubs_epi16(a, b); }
+
 CLUTCH_SIMD I add16(I a, I b) { return _mm256_add_epi16(a, b); }
 CLUTCH_SIMD I sub16(I a, I b) { return _mm256_sub_epi16(a, b); }
 CLUTCH_SIMD I min16(I a, I b) { return _mm256_min_epi16(a, b); }

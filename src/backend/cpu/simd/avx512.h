@@ -56,6 +56,10 @@ CLUTCH_SIMD int count_different8(I a, I b) { return __builtin_popcountll(_mm512_
 // Sums of two neighbours in 16-bit lanes: at most 254, so that nothing saturates.
 CLUTCH_SIMD I sum_pairs8(I a) { return _mm512_maddubs_epi16(_mm512_set1_epi8(1), a); }
 
+// Sums in 16-bit lanes of two products of unsigned by signed bytes, which must fit 16 bits (they would
+// saturate).
+CLUTCH_SIMD I madd8(I a, I b) { return _mm512_maddubs_epi16(a, b); }
+
 CLUTCH_SIMD I add16(I a, I b) { return _mm512_add_epi16(a, b); }
 CLUTCH_SIMD I sub16(I a, I b) { return _mm512_sub_epi16(a, b); }
 CLUTCH_SIMD I min16(I a, I b) { return _mm512_min_epi16(a, b); }

@@ -79,6 +79,11 @@ CLUTCH_SIMD I mul16_high_unsigned(I a, I b) {
                    high = vmull_high_u16(u16(a), u16(b));
   return any(vcombine_u16(vshrn_n_u32(low, 16), vshrn_n_u32(high, 16)));
 }
+// Sums in 16-bit lanes of two products of unsigned by signed bytes, which must fit 16 bits.
+CLUTCH_SIMD I madd8(I a, I b) {
+  const int16x8_t even = vmulq_s16(s16(bit_and(a, set16(255))), vshrq_n_s16(vshlq_n_s16(s16(b), 8), 8));
+  return any(vmlaq_s16(even, vreinterpretq_s16_u16(vshrq_n_u16(u16(a), 8)), vshrq_n_s16(s16(b), 8)));
+}
 CLUTCH_SIMD I madd16(I a, I b) {
   return any(
       vpaddq_s32(vmull_s16(vget_low_s16(s16(a)), vget_low_s16(s16(b))), vmull_high_s16(s16(a), s16(b))));

@@ -104,15 +104,19 @@ inline void add_rescale(const RowTask& task) {
   task.bias.data != nullptr ? add_rescale_rows<true>(task) : add_rescale_rows<false>(task);
 }
 
-// Pairs of 16-bit lanes, turned: (even, odd) times the parts of a turn is one multiply-add each.
-CLUTCH_SIMD I turned(I pairs, const SplitTurns::Half& half, std::int64_t place) {
-  const I rounding = set32(1 << (exact::kTurnFractionBits - 1 - kTurnLowBits));
+// Pairs of 16-bit lanes, turned: (even, odd) times the parts of a turn is one multiply-add each. Elements
+// come doubled, so that results end in the upper halves: with low and high the sums of both parts, 2^19 in
+// low, floor((2·high + floor(2·low / 2^5)) / 2^16) = floor((2^5·high + low) / 2^20), as a half more before
+// the last shift changes nothing.
+CLUTCH_SIMD I turned(I doubled, const SplitTurns::Half& half, std::int64_t place) {
+  static_assert(exact::kTurnFractionBits - kTurnLowBits == 15);
+  const I rounding = set32(1 << exact::kTurnFractionBits);
   const auto one = [&](const std::int16_t(&high)[16][2], const std::int16_t(&low)[16][2]) {
-    const I upper = shift_left32<kTurnLowBits>(madd16_add(rounding, pairs, load(high[place])));
-    return shift_floor32<exact::kTurnFractionBits>(madd16_add(upper, pairs, load(low[place])));
+    const I lower = shift_floor32<kTurnLowBits>(madd16_add(rounding, doubled, load(low[place])));
+    return madd16_add(lower, doubled, load(high[place]));
   };
-  return bit_or(bit_and(one(half.even_high, half.even_low), set32(0xFFFF)),
-                shift_left32<16>(one(half.odd_high, half.odd_low)));
+  return bit_or(bit_and(shift_floor32<16>(one(half.even_high, half.even_low)), set32(0xFFFF)),
+                bit_and(one(half.odd_high, half.odd_low), set32(-65536)));
 }
 
 // Turned elements are within 254 and wait in scratch, in halves as they are widened.
@@ -124,8 +128,8 @@ inline void rotate(const RotateTask& task) {
     for (std::int64_t i = 0; i < width; i += kVectorBytes) {
       const std::int64_t place = i % exact::kHeadWidth / 4;
       const I xs = load(row.x + i);
-      const I low = turned(widen_low8(xs), turns.halves[0], place);
-      const I high = turned(widen_high8(xs), turns.halves[1], place);
+      const I low = turned(shift_floor16<7>(low8(zero(), xs)), turns.halves[0], place);
+      const I high = turned(shift_floor16<7>(high8(zero(), xs)), turns.halves[1], place);
       largest = max16(largest, max16(abs16(low), abs16(high)));
       store(wide + 2 * i, low);
       store(wide + 2 * i + kVectorBytes, high);

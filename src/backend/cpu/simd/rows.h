@@ -81,11 +81,12 @@ inline void add_bias(const RowTask& task) {
   });
 }
 
-// (x + 127)·y >> 8: the factor is in [0, 254], and y·256 times it, shifted by 16, is the result.
+// (x + 127)·y >> 8: the factor is in [0, 254]. Products of even bytes, then of odd ones, whose upper halves
+// are where they belong.
 CLUTCH_SIMD I gated(I x, I y) {
-  const I factor = add8(x, set8(127));
-  return narrow16(mul16_high(low8(zero(), y), low8(factor, zero())),
-                  mul16_high(high8(zero(), y), high8(factor, zero())));
+  const I factor = add8(x, set8(127)), odd = set16(-256);
+  const I evens = shift_right16<8>(madd8(bit_and(factor, set16(255)), y));
+  return bit_or(evens, bit_and(madd8(bit_and(factor, odd), y), odd));
 }
 
 inline void gate(const RowTask& task) {
@@ -94,15 +95,14 @@ inline void gate(const RowTask& task) {
   });
 }
 
-// y + ((x + 127)·(z - y) >> 8): the factor times 128 is at most 32,512, twice the difference within ±508.
-CLUTCH_SIMD I mix_lanes(I factor_256, I y, I z) {
-  const I step = mul16_high(shift_right16<1>(factor_256), shift_left16<1>(sub16(z, y)));
-  return add16(y, step);
+// y + ((x + 127)·(z - y) >> 8) = (f·z + (255 - f)·y + y) >> 8 with f = x + 127 in [0, 254]: within ±32,512.
+// The upper byte of a pair (z, y) is y, which a shift by 8 widens.
+CLUTCH_SIMD I mix_lanes(I factors, I pairs) {
+  return shift_floor16<8>(add16(madd8(factors, pairs), shift_floor16<8>(pairs)));
 }
 CLUTCH_SIMD I mixed(I x, I y, I z) {
-  const I factor = add8(x, set8(127));
-  return narrow16(mix_lanes(low8(zero(), factor), widen_low8(y), widen_low8(z)),
-                  mix_lanes(high8(zero(), factor), widen_high8(y), widen_high8(z)));
+  const I f = add8(x, set8(127)), rest = sub8(set8(-128), x);
+  return narrow16(mix_lanes(low8(f, rest), low8(z, y)), mix_lanes(high8(f, rest), high8(z, y)));
 }
 
 inline void mix(const RowTask& task) {
