@@ -211,8 +211,8 @@ CLUTCH_SIMD void norm_row(const std::int8_t* x, const std::int8_t* gain, const s
 
 // Sums of magnitudes of rows [0, count), x_step apart, four at a time (the last ones repeated at the end), so
 // that four horizontal sums are one. `sums` has room for a multiple of four.
-inline void sum_rows_of(const std::int8_t* x, std::ptrdiff_t x_step, std::int64_t count, std::int64_t width,
-                        std::int32_t* sums) {
+inline void sum_row_magnitudes(const std::int8_t* x, std::ptrdiff_t x_step, std::int64_t count,
+                               std::int64_t width, std::int32_t* sums) {
   for (std::int64_t first = 0; first < count; first += 4) {
     const std::int64_t last = count - 1 - first;
     I sum[4] = {zero(), zero(), zero(), zero()};
@@ -245,7 +245,7 @@ void norm_rows(const NormTask& task) {
     for (std::int64_t first = 0; first < count; first += kRowsAhead) {
       const std::int64_t end = first + kRowsAhead < count ? first + kRowsAhead : count;
       std::int32_t sums[kRowsAhead];
-      sum_rows_of(x + first * x_step, x_step, end - first, rows.width, sums);
+      sum_row_magnitudes(x + first * x_step, x_step, end - first, rows.width, sums);
       for (std::int64_t r = first; r < end; ++r) {
         norm_row<kRounding, kBias>(x + r * x_step, gain + r * gain_step,
                                    kBias ? bias + r * bias_step : nullptr, rows.width,
