@@ -117,6 +117,19 @@ class Chart {
 
 }  // namespace
 
+std::vector<Point> smoothed(const std::vector<Point>& points) {
+  constexpr std::size_t kMostAround = 200;  // each side; charts of longer lines are thinned anyway
+  const std::size_t most = std::min(points.size() / 100 + 1, kMostAround);
+  std::vector<Point> result;
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    const std::size_t around = std::min({most, i, points.size() - 1 - i});
+    double sum = 0;
+    for (std::size_t k = i - around; k <= i + around; ++k) sum += points[k].y;
+    result.push_back({points[i].x, sum / static_cast<double>(2 * around + 1)});
+  }
+  return result;
+}
+
 std::string chart(std::string_view title, const Series& series) {
   const Chart c(series);
   if (c.empty()) return "";

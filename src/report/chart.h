@@ -13,6 +13,10 @@ struct Point {
   double x = 0, y = 0;
 };
 
+// The mean of each point's y and its neighbours', as many before as behind, about a fiftieth of the points in
+// all (401 at most) and fewer at the ends: the curve under the noise, which does not lag behind it.
+std::vector<Point> smoothed(const std::vector<Point>& points);
+
 struct Series {
   std::vector<Point> noisy;   // drawn faintly
   std::vector<Point> line;    // drawn over it

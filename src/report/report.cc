@@ -56,21 +56,6 @@ std::string notes(const std::vector<std::string>& notes) {
   return text;
 }
 
-// The mean of each line and its neighbours, as many before as behind, about a fiftieth of the lines in all
-// and fewer at the ends: the curve under the noise, which does not lag behind it.
-std::vector<Point> smoothed(const std::vector<Point>& points) {
-  std::vector<double> before{0};  // sums of the first lines
-  for (const Point& p : points) before.push_back(before.back() + p.y);
-  const std::size_t most = points.size() / 100 + 1;
-  std::vector<Point> result;
-  for (std::size_t i = 0; i < points.size(); ++i) {
-    const std::size_t around = std::min({most, i, points.size() - 1 - i});
-    const double sum = before[i + around + 1] - before[i - around];
-    result.push_back({points[i].x, sum / static_cast<double>(2 * around + 1)});
-  }
-  return result;
-}
-
 template <class F>
 std::vector<Point> curve(const Metrics& metrics, F value) {
   std::vector<Point> points;

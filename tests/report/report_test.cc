@@ -54,6 +54,23 @@ TEST(Chart, ThinsLongLines) {
   EXPECT_LT(chart("long", {points, {}, {}}).size(), 40000u);
 }
 
+TEST(Smoothed, FollowsWithoutLagAndForgetsOutliers) {
+  EXPECT_TRUE(smoothed({}).empty());
+  std::vector<Point> points;
+  for (int i = 0; i < 1000; ++i) points.push_back({static_cast<double>(i), 1000.0 - 2 * i});
+  std::vector<Point> means = smoothed(points);
+  ASSERT_EQ(means.size(), points.size());
+  for (int i = 0; i < 1000; ++i) {
+    EXPECT_EQ(means[i].x, points[i].x);
+    EXPECT_EQ(means[i].y, points[i].y);  // a straight line is its own mean
+  }
+  points[500].y = 1e308;
+  means = smoothed(points);
+  EXPECT_GT(means[495].y, 1e306);
+  EXPECT_EQ(means[480].y, points[480].y);
+  EXPECT_EQ(means[520].y, points[520].y);
+}
+
 RunReport full_report() {
   RunReport report{.title = "run <1>"};
   report.metrics = parse_metrics(

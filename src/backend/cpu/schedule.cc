@@ -219,8 +219,9 @@ std::vector<int> find_homes(const Program& program, const std::vector<Group>& gr
       for (const int slot : node.reads(program)) {
         if (readers[slot] == 1) given_up.push_back(homes[slot]);
       }
-      for (const int slot : node.writes(program)) {
-        if (given_up.empty()) break;
+      const Node::Written written = node.writes(program);
+      for (const int slot : {written.out, written.sum}) {
+        if (slot == kNothing || given_up.empty()) break;
         homes[slot] = given_up.back();
         given_up.pop_back();
       }
@@ -244,7 +245,9 @@ std::vector<Lifetime> lifetimes(const Program& program, const std::vector<Group>
         Lifetime& life = alive[homes[slot]];
         life.last = std::max(life.last, to);
       };
-      for (const int slot : node.writes(program)) {
+      const Node::Written written = node.writes(program);
+      for (const int slot : {written.out, written.sum}) {
+        if (slot == kNothing) continue;
         if (homes[slot] == slot) alive[slot] = {from, from, padded(program.slots[slot].width)};
         keep(slot);
       }
@@ -260,14 +263,13 @@ std::vector<Lifetime> lifetimes(const Program& program, const std::vector<Group>
 
 // Of a pair the second one's result, with gate the sum too; and what the two read but for the slot between
 // them.
-std::vector<int> Node::writes(const Program& program) const {
+Node::Written Node::writes(const Program& program) const {
   if (instruction == kNothing) return {program.states[state].read};
   const Instruction& done = program.instructions[instruction];
   if (bias == kNothing) return {done.dst};
   const int biased = program.instructions[bias].dst;
   if (done.op == Op::norm) return {biased};
-  if (done.op == Op::gate) return {done.dst, biased};
-  return {done.dst};
+  return {done.dst, done.op == Op::gate ? biased : kNothing};
 }
 
 std::vector<int> Node::reads(const Program& program) const {

@@ -19,7 +19,10 @@ struct Node {
   int bias = kNothing;   // the instruction of a bias done at the same time: see Fusion
 
   std::vector<int> reads(const Program& program) const;
-  std::vector<int> writes(const Program& program) const;  // the kernel's `out`, then its `sum`, if it has one
+  struct Written {
+    int out = kNothing, sum = kNothing;  // slots, as the kernel's task calls them
+  };
+  Written writes(const Program& program) const;
 };
 
 // Pairs of instructions that one kernel computes. Where nothing else reads the slot between them, which is

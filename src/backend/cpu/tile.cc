@@ -14,7 +14,6 @@ TileEvaluator::TileEvaluator(const LoadedModel& model, const Schedule& schedule,
       vectors_(shape.members * model.vector_bytes),
       matrix_noise_(model.program.tensors.size() * shape.members),
       positions_(model.program.window > 0 ? capacity_ : 0),
-      starts_(shape.chunk),
       most_members_(shape.members),
       most_tokens_(shape.chunk) {
   std::size_t bytes = 0;
@@ -109,17 +108,9 @@ void TileEvaluator::count_positions() {
   }
 }
 
-void TileEvaluator::find_starts() {
-  for (std::uint32_t t = 0; t < chunk_; ++t) {
-    starts_[t] = false;
-    for (std::uint32_t m = 0; m < count_; ++m) starts_[t] |= text(m)[t] == 0;
-  }
-}
-
 void TileEvaluator::run_chunk(std::uint32_t begin) {
   begin_ = begin;
   count_positions();
-  find_starts();
   for (const Group& group : schedule_.groups) {
     switch (group.order) {
       case Order::kNodeByNode:
@@ -174,23 +165,22 @@ void TileEvaluator::run_instruction(const Node& node, const Part& part) {
   if (instruction.op == Op::matmul) return run_matmul(index, part);
   if (instruction.op == Op::attend) return run_attend(index, part);
   const Instruction* bias = node.bias == kNothing ? nullptr : &model_.program.instructions[node.bias];
-  if (bias != nullptr && bias->op == Op::add_bias) return run_sum(instruction, *bias, part);
+  if (bias != nullptr && bias->op == Op::add_bias) return run_sum(node, part);
   const auto operand = [&](int i) {
     const int slot = instruction.in[i];
     if (slot == kNothing) return RowsIn{nullptr, 0, 0};
     return in(bias != nullptr && slot == bias->dst ? bias->in[0] : slot, part);
   };
   const Kernels& kernels = model_.kernels;
-  const RowTask task{
-      .width = width(instruction.dst),
-      .members = part.members,
-      .tokens = part.tokens,
-      .x = operand(0),
-      .y = operand(1),
-      .z = operand(2),
-      .out = out(bias != nullptr && instruction.op == Op::norm ? bias->dst : instruction.dst, part),
-      .vector = vector(instruction.tensor, part.member),
-      .bias = vector(bias == nullptr ? kNothing : bias->tensor, part.member)};
+  const RowTask task{.width = width(instruction.dst),
+                     .members = part.members,
+                     .tokens = part.tokens,
+                     .x = operand(0),
+                     .y = operand(1),
+                     .z = operand(2),
+                     .out = out(node.writes(model_.program).out, part),
+                     .vector = vector(instruction.tensor, part.member),
+                     .bias = vector(bias == nullptr ? kNothing : bias->tensor, part.member)};
   switch (instruction.op) {
     case Op::norm:
       return kernels.norm({task, model_.program.slots[instruction.dst].width, instruction.rounding});
@@ -223,17 +213,20 @@ void TileEvaluator::run_instruction(const Node& node, const Part& part) {
 }
 
 // A gate or mix with the add_bias before it.
-void TileEvaluator::run_sum(const Instruction& instruction, const Instruction& sum, const Part& part) {
+void TileEvaluator::run_sum(const Node& node, const Part& part) {
+  const Instruction &instruction = model_.program.instructions[node.instruction],
+                    &sum = model_.program.instructions[node.bias];
+  const Node::Written written = node.writes(model_.program);
   RowTask task{.width = width(instruction.dst),
                .members = part.members,
                .tokens = part.tokens,
                .x = in(sum.in[0], part),
                .y = in(sum.in[1], part),
-               .out = out(instruction.dst, part),
+               .out = out(written.out, part),
                .vector = vector(sum.tensor, part.member)};
   if (instruction.op == Op::gate) {
     task.z = in(instruction.in[1], part);
-    task.sum = out(sum.dst, part);
+    task.sum = out(written.sum, part);
     return model_.kernels.bias_gate(task);
   }
   task.z = std::exchange(task.x, in(instruction.in[0], part));
@@ -325,7 +318,6 @@ void TileEvaluator::read_state(int state, const Part& part) {
                            .x = in(s.write, {part.member, part.members, t - 1, 1}),
                            .out = out(s.read, {part.member, part.members, t, 1})});
     }
-    if (t > 0 && !starts_[t]) continue;
     for (std::uint32_t m = part.member; m < part.member + part.members; ++m) {
       const bool starts = text(m)[t] == 0;
       if (!starts && t > 0) continue;

@@ -36,7 +36,6 @@ class TileEvaluator {
   void make_vectors(std::uint32_t member);
   std::int8_t* zero_states();
   void count_positions();
-  void find_starts();
   // What of a chunk one call works on.
   struct Part {
     std::uint32_t member, members, token, tokens;
@@ -44,7 +43,7 @@ class TileEvaluator {
   void run_chunk(std::uint32_t begin);
   void run_node(const Node& node, const Part& part);
   void run_instruction(const Node& node, const Part& part);
-  void run_sum(const Instruction& instruction, const Instruction& sum, const Part& part);
+  void run_sum(const Node& node, const Part& part);
   void run_matmul(int index, const Part& part);
   void run_attend(int index, const Part& part);
   void run_embed(const Instruction& instruction, const Part& part);
@@ -76,7 +75,6 @@ class TileEvaluator {
   AlignedVector<std::int8_t> vectors_;     // [members][vector_bytes]
   std::vector<MatrixNoise> matrix_noise_;  // [tensors][shape.members]
   std::vector<std::uint16_t> positions_;   // [members][pitch], of the chunk's tokens
-  std::vector<char> starts_;               // [tokens of a chunk]: a document starts, of some member
   AlignedVector<std::int8_t> own_states_;  // [members][state_width], where the request brings none
   AlignedVector<std::byte> scratch_;
   const std::uint32_t most_members_, most_tokens_;

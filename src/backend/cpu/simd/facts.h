@@ -84,8 +84,6 @@ CLUTCH_SIMD void sum_four(const std::int8_t* const (&x)[4], const std::int8_t* c
       if constexpr (kSums) s[r] = Dot::add_up(s[r], xs);
       if constexpr (kDots) d[r] = Dot::project(d[r], kOneB ? shared : load(b[r] + i), xs);
     }
-    if constexpr (kSums) pin(s);
-    if constexpr (kDots) pin(d);
   }
   if constexpr (kSums) sums32(s[0], s[1], s[2], s[3], sums);
   if constexpr (kDots) sums32(d[0], d[1], d[2], d[3], dots);
