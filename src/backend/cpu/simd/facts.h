@@ -19,7 +19,7 @@ struct RowFacts {
   std::int32_t* projections;  // [rank]: ± x·B_j
   std::int64_t step;          // from component to component of projections
   std::int32_t* halves;       // of rank 1: x·B in both halves, as far as 16 bits hold it
-  std::int32_t* beyond;       // not 0 where they do not
+  std::int32_t* beyond;       // not 0 where they do not; in the end, where one of the row's stretch does not
   RowFacts from(std::int64_t row) const {
     return {start + row, rounding + row, projections + row, step, halves + row, beyond + row};
   }

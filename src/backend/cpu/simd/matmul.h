@@ -94,9 +94,9 @@ struct Block {
   RowFacts facts;                // from the block's first row on
   const std::int32_t* shared_a;  // kShared: [rank][kColumns] as (A·512, A), in the panel's order;
                                  // kSharedOnce: as widen_halves() has it
-  const MatrixNoise* noise;  // of the first row
-  int noise_step;            // to the next row's
-  std::int64_t column;       // the panel's first
+  const MatrixNoise* noise;      // of the first row
+  int noise_step;                // to the next row's
+  std::int64_t column;           // the panel's first
 };
 
 // What all blocks of a call share.
@@ -105,6 +105,7 @@ struct Finish {
       : noise_shift(count32(task.noise_shift)),
         shift(count32(task.divider.shift)),
         divide(task.divider),
+        signs{{set32(1), set32(1 << 16)}, {set32(0xFFFF), set32(-(1 << 16))}},
         divides(task.divider.divisor != 1),
         starts_inside(folds_start(task)),
         halves(takes_halves(task)),
@@ -113,6 +114,7 @@ struct Finish {
         n(task.n) {}
   Shift noise_shift, shift;
   SmallDivision divide;
+  I signs[2][2];  // of a plus and of a minus: 1 or -1 in the lower half of 32 bits, and in the upper
   bool divides;
   bool starts_inside;  // RowFacts::rounding holds the start too
   bool halves;         // takes_halves()
@@ -211,8 +213,8 @@ CLUTCH_SIMD void start_halves(I (&sums)[R][4], const Block& b, const Finish& fin
         widen_halves(load(noise.a + b.column), finish.half_scale, a);
     }
     if (!kShared || r == 0) {
-      const I sign = set32(noise.sign);
-      first = bit_and(sign, set32(0xFFFF)), second = shift_left32<16>(sign);
+      const I(&signs)[2] = finish.signs[noise.sign < 0];
+      first = signs[0], second = signs[1];
     }
     const I start = set32(b.facts.start[r]), p = set32(b.facts.halves[r]);
     const I low = mul16_high(a[0], p), high = mul16_high(a[1], p);

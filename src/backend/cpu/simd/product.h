@@ -97,9 +97,7 @@ class Prefetch {
 template <Perturb P>
 void run_rows(int rows, const Block& b, const Finish& finish) {
   if constexpr (is_once(P)) {
-    std::int32_t beyond = 0;
-    for (int r = 0; r < rows; ++r) beyond |= b.facts.beyond[r];
-    if (finish.halves && beyond == 0) return run_block<P, true>(rows, b, finish);
+    if (finish.halves && b.facts.beyond[0] == 0) return run_block<P, true>(rows, b, finish);
   }
   run_block<P, false>(rows, b, finish);
 }
@@ -145,6 +143,12 @@ void make_ready(const MatmulTask& task, const Stretches& stretches, std::int64_t
     }
   }
   finish_rows(task, P, (end - begin) * stretches.rows, scratch.facts.from(begin * stretches.rows));
+  for (std::int64_t s = begin; is_once(P) && s < end; ++s) {
+    std::int32_t* beyond = scratch.facts.beyond + s * stretches.rows;
+    std::int32_t any = 0;
+    for (std::int64_t r = 0; r < stretches.rows; ++r) any |= beyond[r];
+    for (std::int64_t r = 0; r < stretches.rows; ++r) beyond[r] = any;
+  }
 }
 
 template <Perturb P>
