@@ -125,144 +125,156 @@ void score_block(const Dot::X* x, std::ptrdiff_t x_step, const std::int32_t (&st
   }
 }
 
-// The digits of a weight by its distance from the largest score, in blocks of 16.
-struct SoftmaxDigits {
-  std::int8_t of[kDigits][5][16] = {};  // all weights are 0 from 80 on
-  constexpr SoftmaxDigits() {
-    for (int d = 0; d < 80; ++d) {
-      for (int k = 0; k < kDigits; ++k)
-        of[k][d / 16][d % 16] = static_cast<std::int8_t>(exact::kSoftmaxTable[d] >> (k * kDigitBits) & 127);
+// The digits of a weight by its distance from the largest score; all weights are 0 from 80 on.
+template <int kDigit>
+constexpr std::int8_t softmax_digit(int distance) {
+  return static_cast<std::int8_t>(exact::kSoftmaxTable[distance] >> (kDigit * kDigitBits) & 127);
+}
+constexpr BlockTable<5> kLowDigits{softmax_digit<0>};
+constexpr BlockTable<3> kMiddleDigits{softmax_digit<1>};
+constexpr BlockTable<2> kHighDigits{softmax_digit<2>};
+struct SoftmaxTables {
+  TableLanes<5> low{kLowDigits};
+  TableLanes<3> middle{kMiddleDigits};
+  TableLanes<2> high{kHighDigits};
+};
+
+// What a panel's scores are limited to, by how many of its positions count: the least there is from there on.
+struct ScoreLimits {
+  std::int16_t of[kColumns + 1][kColumns] = {};
+  constexpr ScoreLimits() {
+    constexpr int kHalf = kColumns / 2;
+    for (int seen = 0; seen <= kColumns; ++seen) {
+      for (int i = 0; i < kColumns; ++i) {
+        const int half = i / kHalf, place = i % kHalf, position = place / 8 * 16 + half * 8 + place % 8;
+        of[seen][i] = position < seen ? INT16_MAX : INT16_MIN;
+      }
     }
   }
 };
-constexpr SoftmaxDigits kSoftmaxDigits;
-constexpr int kBlocksOf[kDigits] = {5, 3, 2};  // what is not 0 of them
+constexpr ScoreLimits kScoreLimits;
 
-// For each element of a panel's scores, its position.
-struct ScorePositions {
-  std::int16_t of[kColumns] = {};
-  constexpr ScorePositions() {
-    for (int i = 0; i < kColumns; ++i) {
-      const int half = i / (static_cast<int>(kColumns) / 2), place = i % (static_cast<int>(kColumns) / 2);
-      of[i] = static_cast<std::int16_t>(place / 8 * 16 + half * 8 + place % 8);
-    }
-  }
-};
-constexpr ScorePositions kScorePositions;
-
-// The sums of a row's digits.
-struct DigitSums {
-  alignas(16) std::int32_t of[4];
-  std::int32_t total() const { return of[0] + (of[1] << kDigitBits) + (of[2] << 2 * kDigitBits); }
-};
-
-// Scores of positions from `seen` on become the least there is; returns the largest.
+// Limits the scores of positions from `seen` on; returns the largest.
 CLUTCH_SIMD int mask_scores(std::int16_t* scores, std::int64_t positions, std::int64_t seen) {
   I largest = set16(INT16_MIN);
   for (std::int64_t first = 0; first < positions; first += kColumns) {
-    for (std::int64_t i = 0; i < kColumns; i += kColumns / 2) {
-      I s = load(scores + first + i);
-      if (first + kColumns > seen) {
-        const I ahead = sub16(load(kScorePositions.of + i), set16(static_cast<int>(seen - first)));
-        const I there = shift_floor16<15>(ahead);  // all ones or none
-        s = bit_or(bit_and(s, there), bit_and(set16(INT16_MIN), bit_xor(there, set16(-1))));
-        store(scores + first + i, s);
-      }
-      largest = max16(largest, s);
+    I near = load(scores + first), far = load(scores + first + kColumns / 2);
+    if (first + kColumns > seen) {
+      const std::int16_t* limits = kScoreLimits.of[seen > first ? seen - first : 0];
+      near = min16(near, load(limits)), far = min16(far, load(limits + kColumns / 2));
+      store(scores + first, near), store(scores + first + kColumns / 2, far);
     }
+    largest = max16(largest, max16(near, far));
   }
   return largest16(largest);
 }
 
-struct SoftmaxTables {
-  SoftmaxTables() {
-    for (int k = 0; k < kDigits; ++k) {
-      for (int b = 0; b < kBlocksOf[k]; ++b) of[k][b] = load_lanes(kSoftmaxDigits.of[k][b], 0);
-    }
-  }
-  I of[kDigits][5];
-};
-
-// digits [kDigits][step] of the weights of `positions` positions, of which the first `seen` count.
-inline DigitSums weigh(std::int16_t* scores, std::int64_t positions, std::int64_t seen,
-                       const SoftmaxTables& tables, std::int8_t* digits, std::int64_t step) {
-  const I top = set16(mask_scores(scores, positions, seen)), most = set16(255);
+// digits [kDigits][step] of the weights of `positions` positions, of which the first `seen` count; returns
+// the sum of the weights, in lanes.
+inline I weigh(std::int16_t* scores, std::int64_t positions, std::int64_t seen, const SoftmaxTables& tables,
+               std::int8_t* digits, std::int64_t step) {
+  const I top = set16(mask_scores(scores, positions, seen)), most = set16(127);
   I sums[kDigits] = {zero(), zero(), zero()};
   for (std::int64_t first = 0; first < positions; first += kColumns) {
-    const I low = min16_unsigned(sub16(top, load(scores + first)), most);
-    const I high = min16_unsigned(sub16(top, load(scores + first + kColumns / 2)), most);
-    const I distance = narrow16_unsigned(low, high);
-    I index[5];
-#pragma GCC unroll 5
-    for (int b = 0; b < 5; ++b) index[b] = sub8(distance, set8(16 * b));
+    const I near = min16_unsigned(sub16(top, load(scores + first)), most);
+    const I far = min16_unsigned(sub16(top, load(scores + first + kColumns / 2)), most);
+    const TablePlaces<5> places(narrow16(near, far));
+    const I all[kDigits] = {lookup(tables.low, places), lookup(tables.middle, places),
+                            lookup(tables.high, places)};
 #pragma GCC unroll 3
     for (int k = 0; k < kDigits; ++k) {
-      I digit = lookup16(tables.of[k][0], index[0]);
-#pragma GCC unroll 4
-      for (int b = 1; b < kBlocksOf[k]; ++b) digit = bit_or(digit, lookup16(tables.of[k][b], index[b]));
-      store(digits + k * step + first, digit);
-      sums[k] = Dot::kBiased ? Dot::add_up(sums[k], digit) : add32(sums[k], sum_magnitudes(digit));
+      store(digits + k * step + first, all[k]);
+      sums[k] = Dot::kBiased ? Dot::add_up(sums[k], all[k]) : add32(sums[k], sum_magnitudes(all[k]));
     }
   }
-  DigitSums all;
-  sums32(sums[0], sums[1], sums[2], zero(), all.of);
-  return all;
+  const I upper = add32(sums[1], shift_left32<kDigitBits>(sums[2]));
+  return add32(sums[0], shift_left32<kDigitBits>(upper));
 }
 
 // --- the average of values
 // ----------------------------------------------------------------------------------
 
-// floor(num / total) with num = s0 + 2^7·s1 + 2^14·s2, |num| <= 127·total, 2^18 <= total <= 2^28. With b =
-// floor(log2 total), t = num >> (b - 7) has 16 bits, and r = floor(2^(14 + b) / total), of 15 bits, is less
-// than 1 below 2^(14 + b) / total. So t·r - 2^15, over 2^21, is at most num / total, as |t| <= 2^15, and less
-// than it by under 2^17 / 2^21: its floor is the quotient or one less. `next` is that plus 1, and the
-// remainder that it leaves, within ±total where num needs more than 32 bits, says whether it is one too many.
+// A query's quotients floor(num / total), num = Σ weight·(value + 128), so that 0 < num < 256·total, and
+// 2^18 <= total <= 2^28. With b = floor(log2 total), t = num >> (b - 6) has 15 bits, and r = floor(2^(14 + b)
+// / total), of 15 bits, is less than 1 below 2^(14 + b) / total: t·r, over 2^20, is at most num / total and
+// less than it by under 2^-6 + 2^-5, so that its floor is the quotient or one less. `next` is that plus 1,
+// and the remainder that it leaves, within ±total where num needs more than 32 bits, says whether it is one
+// too many.
 struct Average {
   explicit Average(std::int32_t the_total) {
     const int b = exact::log2_floor(static_cast<std::uint64_t>(the_total));
     total = set32(the_total);
     reciprocal = set32(
         static_cast<std::int32_t>((std::uint64_t{1} << (14 + b)) / static_cast<std::uint64_t>(the_total)));
-    shift = count32(b - 14);
+    shift = count32(b - 6), high_shift = count32(b - 6 - kDigitBits);
   }
   I total, reciprocal;
-  Shift shift;
+  Shift shift, high_shift;
 
-  CLUTCH_SIMD I operator()(I s0, I s1, I s2) const {
-    const I upper = add32(shift_left32<7>(s2), s1),
-            num_high = add32(upper, shift_floor32<7>(s0));  // num >> 7
-    const I num = add32(s0, shift_left32<7>(upper));        // modulo 2^32
-    const I next = shift_floor32<21>(
-        madd16_add(set32((1 << 21) - (1 << 15)), shift_floor32(num_high, shift), reciprocal));
+  // num, which must fit 32 bits.
+  CLUTCH_SIMD I operator()(I num) const { return quotient(num, shift_right32(num, shift)); }
+  // num in two parts: that of the lowest digit, and that of the upper ones over 2^7.
+  CLUTCH_SIMD I operator()(I low, I upper) const {
+    return quotient(add32(low, shift_left32<kDigitBits>(upper)),
+                    shift_right32(add32(upper, shift_floor32<kDigitBits>(low)), high_shift));
+  }
+
+ private:
+  CLUTCH_SIMD I quotient(I num, I t) const {
+    const I next = shift_floor32<20>(madd16_add(set32(1 << 20), t, reciprocal));
     return add32(next, shift_floor32<31>(sub32(num, mul32(next, total))));
   }
 };
 
-// Q queries whose digits and sums are given: their outputs.
-template <int Q>
-void average_block(const Dot::X* digits, const DigitSums* sums, std::int64_t terms,
+// sums [R][kColumns]: Σ weight·value of R queries, as the Dot has it (kBiased: value + 128), where weights
+// have `count` digits from `digits` on. By way of memory: as one function with what follows, g++ 12 spills
+// sums within the loop.
+template <int R>
+[[gnu::noinline]] void weighted_sums(const Dot::X* digits, int count, std::ptrdiff_t step,
+                                     const std::byte* panel, std::int64_t steps, std::int32_t* out) {
+  I sums[R][4];
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) sums[r][0] = sums[r][1] = sums[r][2] = sums[r][3] = zero();
+  for (int k = count - 1;; --k) {
+    Dot::template accumulate<R, kGroupElements>(sums, digits + k * step, kDigits * step, panel, steps);
+    if (k == 0) break;
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) sums[r][v] = shift_left32<kDigitBits>(sums[r][v]);
+    }
+  }
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) {
+    for (int v = 0; v < 4; ++v) store(out + r * kColumns + v * kLanes, sums[r][v]);
+  }
+}
+
+// R queries whose digits and sums of weights are given: their outputs. Where 64 positions or fewer weigh,
+// sums fit 32 bits, 255·2^24 at most; otherwise (kWide) they come in two parts.
+constexpr std::int64_t kNarrowPositions = 64;
+template <int R, bool kWide>
+void average_block(const Dot::X* digits, const std::int32_t* totals, std::int64_t terms,
                    const AttendScratch& scratch, std::int8_t* out, std::ptrdiff_t out_step) {
-  constexpr int kRows = Q * kDigits;
-  std::int32_t start[kRows];
-  for (int r = 0; r < kRows; ++r) start[r] = Dot::kBiased ? -128 * sums[r / kDigits].of[r % kDigits] : 0;
+  const std::int64_t step = scratch.padded_positions, steps = terms / Dot::kStep;
   for (std::int64_t column = 0; column < kHead; column += kColumns) {
-    Block b{};
-    b.panel =
-        scratch.values + column / kColumns * static_cast<std::int64_t>(panel_bytes(scratch.padded_positions));
-    b.x = digits, b.x_step = scratch.padded_positions;
-    b.steps = terms / Dot::kStep;
-    b.facts.start = start;
-    // By way of memory: as one function, g++ 12 spills sums within the loop.
-    alignas(64) std::int32_t s[kRows * kColumns];
-    block_sums<kRows>(b, s);
-    for (int q = 0; q < Q; ++q) {
-      const Average average(sums[q].total());
-      const std::int32_t* of = s + q * kDigits * kColumns;
+    const std::byte* panel =
+        scratch.values + column / kColumns * static_cast<std::int64_t>(panel_bytes(step));
+    alignas(64) std::int32_t low[R * kColumns], upper[R * kColumns];
+    weighted_sums<R>(digits, kWide ? 1 : kDigits, step, panel, steps, low);
+    if (kWide) weighted_sums<R>(digits + step, kDigits - 1, step, panel, steps, upper);
+    for (int r = 0; r < R; ++r) {
+      const Average average(totals[r]);
+      const auto of = [&](const std::int32_t* sums, int v) { return load(sums + r * kColumns + v * kLanes); };
+      // What the Dot left out, 128·total, or that over 2^7.
+      const I bias = Dot::kBiased ? zero() : kWide ? average.total : shift_left32<7>(average.total);
       I a[4];
 #pragma GCC unroll 4
-      for (int v = 0; v < 4; ++v, of += kLanes)
-        a[v] = average(load(of), load(of + kColumns), load(of + 2 * kColumns));
-      store(out + q * out_step + column, narrow16(narrow32(a[0], a[1]), narrow32(a[2], a[3])));
+      for (int v = 0; v < 4; ++v) {
+        a[v] = kWide ? average(of(low, v), add32(of(upper, v), bias)) : average(add32(of(low, v), bias));
+      }
+      const I bytes = narrow16_unsigned(narrow32(a[0], a[1]), narrow32(a[2], a[3]));
+      store(out + r * out_step + column, bit_xor(bytes, set8(-128)));
     }
   }
 }
@@ -286,23 +298,21 @@ void attend_block(const AttendTask& task, std::int64_t query, std::int64_t head,
   } else {
     score_block<R>(queries, task.query_step, start, positions, scratch);
   }
-  DigitSums sums[R];
+  I lanes[8];
+  for (I& sum : lanes) sum = zero();
   for (int r = 0; r < R; ++r) {
     std::int8_t* digits = scratch.digits + r * kDigits * step;
-    sums[r] = weigh(scratch.scores + r * step, positions, last - R + r + 1, tables, digits, step);
+    lanes[r] = weigh(scratch.scores + r * step, positions, last - R + r + 1, tables, digits, step);
     for (int k = 0; kPrepares && k < kDigits; ++k)
       Dot::prepare(digits + k * step, terms, scratch.wide_digits + (r * kDigits + k) * step);
   }
-  constexpr int kTogether = kBlockRows / kDigits;
-  for (int r = 0; r < R; r += kTogether) {
-    const Dot::X* digits = scratch.wide_digits + r * kDigits * step;
-    std::int8_t* out = task.out + (query + r) * task.out_step + head;
-    if (r + kTogether <= R) {
-      average_block<kTogether>(digits, sums + r, terms, scratch, out, task.out_step);
-    } else {
-      average_block<1>(digits, sums + r, terms, scratch, out, task.out_step);
-    }
-  }
+  std::int32_t totals[8];
+  sums32(lanes[0], lanes[1], lanes[2], lanes[3], totals);
+  if constexpr (R > 4) sums32(lanes[4], lanes[5], lanes[6], lanes[7], totals + 4);
+  std::int8_t* out = task.out + query * task.out_step + head;
+  last <= kNarrowPositions
+      ? average_block<R, false>(scratch.wide_digits, totals, terms, scratch, out, task.out_step)
+      : average_block<R, true>(scratch.wide_digits, totals, terms, scratch, out, task.out_step);
 }
 
 template <int R = kBlockRows>

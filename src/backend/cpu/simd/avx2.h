@@ -43,9 +43,7 @@ CLUTCH_SIMD I min8(I a, I b) { return _mm256_min_epi8(a, b); }
 CLUTCH_SIMD I max8(I a, I b) { return _mm256_max_epi8(a, b); }
 CLUTCH_SIMD I max8_unsigned(I a, I b) { return _mm256_max_epu8(a, b); }
 CLUTCH_SIMD I abs8(I a) { return _mm256_abs_epi8(a); }
-CLUTCH_SIMD I lookup16(I table, I index) {
-  return _mm256_shuffle_epi8(table, _mm256_adds_epu8(index, _mm256_set1_epi8(0x70)));
-}
+CLUTCH_SIMD I lookup16(I table, I index) { return _mm256_shuffle_epi8(table, index); }
 CLUTCH_SIMD int count_different8(I a, I b) {
   return __builtin_popcount(~static_cast<unsigned>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(a, b))));
 }
@@ -99,6 +97,7 @@ CLUTCH_SIMD I shift_floor32(I a) {
 }
 CLUTCH_SIMD Shift count32(int s) { return _mm256_set1_epi32(s); }
 CLUTCH_SIMD I shift_floor32(I a, Shift s) { return _mm256_srav_epi32(a, s); }
+CLUTCH_SIMD I shift_right32(I a, Shift s) { return _mm256_srlv_epi32(a, s); }
 
 CLUTCH_SIMD I add64(I a, I b) { return _mm256_add_epi64(a, b); }
 CLUTCH_SIMD I mul_even32(I a, I b) { return _mm256_mul_epu32(a, b); }

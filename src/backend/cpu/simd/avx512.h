@@ -47,10 +47,8 @@ CLUTCH_SIMD I min8(I a, I b) { return _mm512_min_epi8(a, b); }
 CLUTCH_SIMD I max8(I a, I b) { return _mm512_max_epi8(a, b); }
 CLUTCH_SIMD I max8_unsigned(I a, I b) { return _mm512_max_epu8(a, b); }
 CLUTCH_SIMD I abs8(I a) { return _mm512_abs_epi8(a); }
-// table[index] of 16 entries in each lane; 0 where the index is none of 0..15, unsigned.
-CLUTCH_SIMD I lookup16(I table, I index) {
-  return _mm512_shuffle_epi8(table, _mm512_adds_epu8(index, _mm512_set1_epi8(0x70)));
-}
+// table[index % 16] in each lane; 0 where the index is negative.
+CLUTCH_SIMD I lookup16(I table, I index) { return _mm512_shuffle_epi8(table, index); }
 CLUTCH_SIMD int count_different8(I a, I b) { return __builtin_popcountll(_mm512_cmpneq_epi8_mask(a, b)); }
 
 // Sums of two neighbours in 16-bit lanes: at most 254, so that nothing saturates.
@@ -108,6 +106,7 @@ CLUTCH_SIMD I shift_floor32(I a) {
 }
 CLUTCH_SIMD Shift count32(int s) { return _mm512_set1_epi32(s); }
 CLUTCH_SIMD I shift_floor32(I a, Shift s) { return _mm512_srav_epi32(a, s); }
+CLUTCH_SIMD I shift_right32(I a, Shift s) { return _mm512_srlv_epi32(a, s); }
 
 CLUTCH_SIMD I mul64(I a, I b) { return _mm512_mullo_epi64(a, b); }
 CLUTCH_SIMD I add64(I a, I b) { return _mm512_add_epi64(a, b); }

@@ -57,7 +57,7 @@ CLUTCH_SIMD I min8(I a, I b) { return vminq_s8(a, b); }
 CLUTCH_SIMD I max8(I a, I b) { return vmaxq_s8(a, b); }
 CLUTCH_SIMD I max8_unsigned(I a, I b) { return any(vmaxq_u8(u8(a), u8(b))); }
 CLUTCH_SIMD I abs8(I a) { return vabsq_s8(a); }
-CLUTCH_SIMD I lookup16(I table, I index) { return vqtbl1q_s8(table, u8(index)); }
+CLUTCH_SIMD I lookup16(I table, I index) { return vqtbl1q_s8(table, vandq_u8(u8(index), vdupq_n_u8(0x8F))); }
 CLUTCH_SIMD int count_different8(I a, I b) { return vaddvq_u8(vshrq_n_u8(vmvnq_u8(vceqq_s8(a, b)), 7)); }
 
 CLUTCH_SIMD I sum_pairs8(I a) { return any(vpaddlq_s8(a)); }
@@ -123,6 +123,7 @@ CLUTCH_SIMD I shift_floor32(I a) {
 }
 CLUTCH_SIMD Shift count32(int s) { return vdupq_n_s32(-s); }
 CLUTCH_SIMD I shift_floor32(I a, Shift s) { return any(vshlq_s32(s32(a), s)); }
+CLUTCH_SIMD I shift_right32(I a, Shift s) { return any(vshlq_u32(u32(a), s)); }
 
 CLUTCH_SIMD I add64(I a, I b) { return any(vaddq_u64(u64(a), u64(b))); }
 CLUTCH_SIMD I mul_even32(I a, I b) { return any(vmull_u32(vmovn_u64(u64(a)), vmovn_u64(u64(b)))); }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "backend/cpu/rescaling.h"
+#include "backend/cpu/simd/lookup.h"
 #include "backend/cpu/simd/rows.h"
 #include "backend/cpu/turns.h"
 #include "exact/tables.h"
@@ -38,12 +39,12 @@ inline void bias(const RowTask& task) {
 }
 
 // gelu(x) = max(x, 0) - drop(|x|), and from 48 on nothing drops.
+constexpr std::int8_t gelu_drop(int i) { return static_cast<std::int8_t>(i - exact::kGeluTable[127 + i]); }
 struct GeluDrops {
-  std::int8_t of[48] = {};
+  BlockTable<3> table{gelu_drop};
   constexpr GeluDrops() {
-    for (int i = 0; i < 48; ++i) of[i] = static_cast<std::int8_t>(i - exact::kGeluTable[127 + i]);
     for (int i = 48; i < 128; ++i) check(exact::kGeluTable[127 + i] == i && exact::kGeluTable[127 - i] == 0);
-    for (int i = 0; i < 48; ++i) check(-exact::kGeluTable[127 - i] == of[i]);
+    for (int i = 0; i < 48; ++i) check(-exact::kGeluTable[127 - i] == gelu_drop(i));
   }
   static constexpr void check(bool holds) {
     if (!holds) __builtin_unreachable();  // no constant expression
@@ -53,13 +54,10 @@ constexpr GeluDrops kGeluDrops;
 
 template <bool kBias>
 void gelu_rows(const RowTask& task) {
-  I tables[3];
-  for (int i = 0; i < 3; ++i) tables[i] = load_lanes(kGeluDrops.of + 16 * i, 0);
+  const TableLanes<3> drops(kGeluDrops.table);
   each_vector(task, [&](const Row& row, std::int64_t i) {
     const I xs = kBias ? add_clipped(load(row.x + i), load(row.bias + i)) : load(row.x + i), size = abs8(xs);
-    const I drop = bit_or(bit_or(lookup16(tables[0], size), lookup16(tables[1], sub8(size, set8(16)))),
-                          lookup16(tables[2], sub8(size, set8(32))));
-    store(row.out + i, sub8(max8(xs, zero()), drop));
+    store(row.out + i, sub8(max8(xs, zero()), lookup(drops, TablePlaces<3>(size))));
   });
 }
 
