@@ -125,7 +125,7 @@ void score_block(const Dot::X* x, std::ptrdiff_t x_step, const std::int32_t (&st
   }
 }
 
-// The digits of a weight by its distance from the largest score; all weights are 0 from 80 on.
+// The digits of a weight by its distance from the largest score.
 template <int kDigit>
 constexpr std::int8_t softmax_digit(int distance) {
   return static_cast<std::int8_t>(exact::kSoftmaxTable[distance] >> (kDigit * kDigitBits) & 127);
@@ -133,6 +133,13 @@ constexpr std::int8_t softmax_digit(int distance) {
 constexpr BlockTable<5> kLowDigits{softmax_digit<0>};
 constexpr BlockTable<3> kMiddleDigits{softmax_digit<1>};
 constexpr BlockTable<2> kHighDigits{softmax_digit<2>};
+static_assert([] {  // what is not in the tables is 0; the distance is taken as 127 at most
+  for (int d = 2 * 16; d < 256; ++d) {
+    if (softmax_digit<2>(d) != 0 || (d >= 3 * 16 && softmax_digit<1>(d) != 0)) return false;
+    if (d >= 5 * 16 && softmax_digit<0>(d) != 0) return false;
+  }
+  return true;
+}());
 struct SoftmaxTables {
   TableLanes<5> low{kLowDigits};
   TableLanes<3> middle{kMiddleDigits};

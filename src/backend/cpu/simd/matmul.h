@@ -299,35 +299,23 @@ template <int R, Perturb P, bool kHalves>
   store_rows<R>(sums, b, finish);
 }
 
-// The sums themselves, for what is too wide for the vectors above.
-template <int R>
-[[gnu::noinline]] void block_sums(const Block& b, std::int32_t* out) {
-  I sums[R][4];
-  start_plain<R>(sums, b);
-  Dot::template accumulate<R, kGroupElements>(sums, b.x, b.x_step, b.panel, b.steps);
-#pragma GCC unroll 6
-  for (int r = 0; r < R; ++r) {
-    for (int v = 0; v < 4; ++v) store(out + r * kColumns + v * kLanes, sums[r][v]);
-  }
-}
-
-template <int R>
-void block_scalar(const Block& b, const MatmulTask& task) {
-  alignas(64) std::int32_t sums[R * kColumns];
-  block_sums<R>(b, sums);
-  for (int r = 0; r < R; ++r) {
-    for (int v = 0; v < 4; ++v) {
-      for (int lane = 0; lane < kLanes; ++lane) {
-        const std::int64_t column = column_of(v, lane);
-        std::int64_t product = 0;
-        for (int j = 0; task.noise != nullptr && j < task.rank; ++j) {
-          product += std::int64_t{b.facts.projections[j * b.facts.step + r]} *
-                     b.noise[r * b.noise_step].a[j * task.n + b.column + column];
-        }
-        if (task.noise != nullptr) product = (product + b.facts.rounding[r]) >> task.noise_shift;
-        const std::int64_t sum = sums[r * kColumns + v * kLanes + lane] + product;
-        b.y[r * b.y_step + column] = divide_any(sum, task.divider);
+// A row whose sums, noise or division are too wide for the vectors above.
+inline void row_scalar(const Block& b, const MatmulTask& task) {
+  I in_lanes[1][4];
+  start_plain<1>(in_lanes, b);
+  Dot::template accumulate<1, kGroupElements>(in_lanes, b.x, b.x_step, b.panel, b.steps);
+  std::int32_t sums[kColumns];
+  for (int v = 0; v < 4; ++v) store(sums + v * kLanes, in_lanes[0][v]);
+  for (int v = 0; v < 4; ++v) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const std::int64_t column = column_of(v, lane);
+      std::int64_t product = 0;
+      for (int j = 0; task.noise != nullptr && j < task.rank; ++j) {
+        product +=
+            std::int64_t{b.facts.projections[j * b.facts.step]} * b.noise->a[j * task.n + b.column + column];
       }
+      if (task.noise != nullptr) product = (product + b.facts.rounding[0]) >> task.noise_shift;
+      b.y[column] = divide_any(sums[v * kLanes + lane] + product, task.divider);
     }
   }
 }

@@ -114,7 +114,7 @@ void run_stretch(const MatmulTask& task, const Finish& finish, Block b, std::int
     prefetch.part();
     if constexpr (P == Perturb::kScalar) {
       for (std::int64_t r = 0; r < count; ++r) {
-        block_scalar<1>(b, task);
+        row_scalar(b, task);
         b.x += b.x_step, b.y += b.y_step, b.facts = b.facts.from(1), b.noise += b.noise_step;
       }
     } else {
@@ -143,6 +143,7 @@ void make_ready(const MatmulTask& task, const Stretches& stretches, std::int64_t
     }
   }
   finish_rows(task, P, (end - begin) * stretches.rows, scratch.facts.from(begin * stretches.rows));
+  // One answer for a stretch, in each of its rows, where blocks begin.
   for (std::int64_t s = begin; is_once(P) && s < end; ++s) {
     std::int32_t* beyond = scratch.facts.beyond + s * stretches.rows;
     std::int32_t any = 0;
