@@ -71,6 +71,7 @@ const cpu::Kernels& timed_kernels(const cpu::Kernels& kernels) {
   wrap<&cpu::Kernels::attend, kAttention>();
   wrap<&cpu::Kernels::loss, kLoss>();
   wrap<&cpu::Kernels::fill_noise, kNoise>();
+  wrap<&cpu::Kernels::make_vector, kNoise>();
   wrap<&cpu::Kernels::fill_pairs, kNoise>();
   wrap<&cpu::Kernels::vote, kVotes>();
   wrap<&cpu::Kernels::vote_vector, kVotes>();

@@ -91,13 +91,22 @@ struct RowTask {
   RowsOut sum{};  // of bias_gate
 };
 
-// Pairs turned by the position of each row.
+// Rows whose largest elements kernels find together.
+constexpr int kMeasured = 8;
+
+// Rows rescaled by their largest magnitude.
+struct RescaleTask {
+  RowTask rows;
+  void* scratch;  // of 2 · kMeasured · width bytes
+};
+
+// The same, pairs turned by the position of each row before.
 struct RotateTask {
   RowTask rows;
   const std::uint16_t* positions;  // of (member, token) at member · position_step + token
   std::ptrdiff_t position_step;
   const SplitTurns* turns;  // by position
-  void* scratch;            // of 2 · width bytes
+  void* scratch;            // of 2 · kMeasured · width bytes
 };
 
 // Queries of one member at consecutive positions, each over all positions up to its own.
@@ -130,6 +139,15 @@ struct EmbedTask {
   std::int64_t a_step;          // from component to component of noise->a
   int rank;
   int noise_shift;
+};
+
+// A member's own vector: clip(weights ± (a·b >> noise_shift)).
+struct VectorTask {
+  std::int64_t width;  // padded
+  const std::int8_t* weights;
+  MatrixNoise noise;  // of a tensor of one column: b [width] too
+  int noise_shift;
+  std::int8_t* out;
 };
 
 // Values [first, first + count) of the noise of some pairs, the first of which `key` names; zeros follow up
@@ -193,6 +211,7 @@ struct Kernels {
   void (*matmul)(const MatmulTask& task);
   void (*norm)(const NormTask& task);
   void (*embed)(const EmbedTask& task);
+  void (*make_vector)(const VectorTask& task);
   void (*copy)(const RowTask& task);  // out = x
   void (*add)(const RowTask& task);
   void (*add_bias)(const RowTask& task);
@@ -204,7 +223,7 @@ struct Kernels {
   void (*bias)(const RowTask& task);
   void (*gelu)(const RowTask& task);
   void (*rescale)(const RowTask& task);
-  void (*add_rescale)(const RowTask& task);
+  void (*add_rescale)(const RescaleTask& task);
   void (*rotate)(const RotateTask& task);
   std::size_t (*attend_scratch_bytes)(std::int64_t positions, std::int64_t queries);
   void (*attend)(const AttendTask& task);
@@ -230,13 +249,14 @@ struct Kernels {
 };
 
 // What a table of functions of these names is filled from, in the order above: X(entry)...
-#define CLUTCH_KERNELS(X)                                                                             \
-  X(packed_bytes)                                                                                     \
-  X(pack)                                                                                             \
-  X(scratch_bytes) X(matmul) X(norm) X(embed) X(copy) X(add) X(add_bias) X(gate) X(mix) X(bias_gate)  \
-      X(bias_mix) X(relu) X(bias) X(gelu) X(rescale) X(add_rescale) X(rotate) X(attend_scratch_bytes) \
-          X(attend) X(loss) X(fill_noise) X(fill_pairs) X(pack_terms) X(vote_scratch_bytes) X(vote)   \
-              X(vote_vector) X(digest)
+#define CLUTCH_KERNELS(X)                                                                                    \
+  X(packed_bytes)                                                                                            \
+  X(pack)                                                                                                    \
+  X(scratch_bytes)                                                                                           \
+  X(matmul)                                                                                                  \
+  X(norm) X(embed) X(make_vector) X(copy) X(add) X(add_bias) X(gate) X(mix) X(bias_gate) X(bias_mix) X(relu) \
+      X(bias) X(gelu) X(rescale) X(add_rescale) X(rotate) X(attend_scratch_bytes) X(attend) X(loss)          \
+          X(fill_noise) X(fill_pairs) X(pack_terms) X(vote_scratch_bytes) X(vote) X(vote_vector) X(digest)
 #define CLUTCH_KERNEL_ENTRY(entry) .entry = entry,
 
 const Kernels& scalar_kernels();

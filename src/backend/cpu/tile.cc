@@ -18,8 +18,8 @@ TileEvaluator::TileEvaluator(const LoadedModel& model, const Schedule& schedule,
       most_tokens_(shape.chunk) {
   std::size_t bytes = 0;
   for (const Instruction& instruction : model.program.instructions) {
-    if (instruction.op == Op::rotate)
-      bytes = std::max(bytes, 2 * static_cast<std::size_t>(width(instruction.dst)));
+    if (instruction.op == Op::rotate || instruction.op == Op::add_rescale)
+      bytes = std::max(bytes, 2 * kMeasured * static_cast<std::size_t>(width(instruction.dst)));
     if (instruction.op == Op::attend) {
       bytes = std::max(bytes, model.kernels.attend_scratch_bytes(model.program.window, shape.chunk));
     }
@@ -64,22 +64,15 @@ void TileEvaluator::make_noise() {
   }
 }
 
-// The member's own vectors: clip(w ± (a·b >> shift)).
 void TileEvaluator::make_vectors(std::uint32_t member) {
-  const int shift = kNoiseFractionBits + model_.shape.sigma_shift;
   for (std::size_t t = 0; t < model_.places.size(); ++t) {
     if (model_.program.tensors[t].kind != TensorKind::kVector) continue;
-    const MatrixNoise& noise = matrix_noise_[t * most_members_ + member];
-    std::int8_t* out = vectors_.data() + member * model_.vector_bytes + model_.places[t].vector;
-    const std::int8_t *plain = model_.plain[t].data(), *a = noise.a, *b = noise.b;
-    const auto sign = static_cast<std::int16_t>(noise.sign);
-    const auto width = static_cast<std::int64_t>(model_.plain[t].size());
-    for (std::int64_t n = 0; n < width; ++n) {
-      // All within 16 bits, as compilers vectorise them: |a·b| <= 47².
-      const auto step = static_cast<std::int16_t>((a[n] * b[n]) >> shift);
-      const auto sum = static_cast<std::int16_t>(plain[n] + sign * step);
-      out[n] = static_cast<std::int8_t>(std::clamp<std::int16_t>(sum, -exact::kClip, exact::kClip));
-    }
+    model_.kernels.make_vector(
+        {.width = static_cast<std::int64_t>(model_.plain[t].size()),
+         .weights = model_.plain[t].data(),
+         .noise = matrix_noise_[t * most_members_ + member],
+         .noise_shift = kNoiseFractionBits + model_.shape.sigma_shift,
+         .out = vectors_.data() + member * model_.vector_bytes + model_.places[t].vector});
   }
 }
 
@@ -201,7 +194,7 @@ void TileEvaluator::run_instruction(const Node& node, const Part& part) {
     case Op::rescale:
       return kernels.rescale(task);
     case Op::add_rescale:
-      return kernels.add_rescale(task);
+      return kernels.add_rescale({task, scratch_.data()});
     case Op::rotate:
       return kernels.rotate({task, positions_.data() + part.member * pitch_ + part.token, pitch_,
                              model_.turns, scratch_.data()});

@@ -32,7 +32,8 @@ inline void rescale(const RowTask& task) {
   });
 }
 
-inline void add_rescale(const RowTask& task) {
+inline void add_rescale(const RescaleTask& given) {
+  const RowTask& task = given.rows;
   each_row(task, [&](std::int64_t m, std::int64_t t) {
     const std::int8_t *x = task.x.row(m, t), *y = task.y.row(m, t);
     const std::int8_t* w = task.bias.data == nullptr ? nullptr : task.bias.row(m, t);

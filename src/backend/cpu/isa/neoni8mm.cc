@@ -29,11 +29,11 @@ struct Dot : SignedDot {
     return any(vld1q_s32(groups));
   }
 
-  template <int R, int kAdvance>
-  CLUTCH_SIMD static void accumulate(I (&sums)[R][4], const X* x, std::ptrdiff_t x_step,
+  template <int R, int kAdvance, int V>
+  CLUTCH_SIMD static void accumulate(I (&sums)[R][V], const X* x, std::ptrdiff_t x_step,
                                      const std::byte* panel, std::int64_t steps) {
     constexpr int kPairs = (R + 1) / 2;
-    int32x4_t tiles[kPairs][8];  // of row pair p, columns 2·i and 2·i + 1: [row][column]
+    int32x4_t tiles[kPairs][2 * V];  // of row pair p, columns 2·i and 2·i + 1: [row][column]
     for (auto& pair : tiles) {
       for (auto& tile : pair) tile = vdupq_n_s32(0);
     }
@@ -43,7 +43,7 @@ struct Dot : SignedDot {
         const X* first = x + 2 * p * x_step + s * kAdvance;
         rows[p] = row_pair(first, 2 * p + 1 < R ? first + x_step : first, kAdvance);
       }
-      for (int v = 0; v < 4; ++v) {
+      for (int v = 0; v < V; ++v) {
         const I w0 = load(panel + v * kVectorBytes), w1 = load(panel + (4 + v) * kVectorBytes);
         for (int p = 0; p < kPairs; ++p) {
           tiles[p][2 * v] = vmmlaq_s32(tiles[p][2 * v], rows[p], low32(w0, w1));
@@ -52,7 +52,7 @@ struct Dot : SignedDot {
       }
     }
     for (int r = 0; r < R; ++r) {
-      for (int v = 0; v < 4; ++v) {
+      for (int v = 0; v < V; ++v) {
         const int32x4_t a = tiles[r / 2][2 * v], b = tiles[r / 2][2 * v + 1];
         const int32x4_t row = r % 2 == 0 ? vcombine_s32(vget_low_s32(a), vget_low_s32(b))
                                          : vcombine_s32(vget_high_s32(a), vget_high_s32(b));

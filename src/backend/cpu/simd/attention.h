@@ -2,8 +2,8 @@
 // of a softmax by values. A weight has up to 19 bits, so it is three rows of 7-bit digits, and three sums are
 // put together again behind the product.
 //
-// Everything about positions is in their order, but for scores of 16 bits: those of a panel's positions lie
-// as narrowing in lanes leaves them, elements 0..7 of each 16-byte block of positions before elements 8..15.
+// Everything about positions is in their order, so that vectors of positions that no query of a block sees
+// are left out; but for scores of 16 bits, which lie as narrowing in lanes leaves them.
 #pragma once
 
 #include "backend/cpu/simd/product.h"
@@ -59,17 +59,18 @@ struct AttendScratch {
 // --- packing
 // ------------------------------------------------------------------------------------------------
 
-// keys: a head's part of position 0, positions `step` apart; packed as weights of products over a head.
+// keys: a head's part of position 0, positions `step` apart; packed as weights of products over a head,
+// vector by vector of positions.
 inline void pack_keys(const std::int8_t* keys, std::int64_t step, std::int64_t positions, std::byte* packed) {
-  for (std::int64_t first = 0; first < positions; first += kColumns) {
-    alignas(64) std::int8_t rows[kColumns * kHead];
-    for (std::int64_t p = 0; p < kColumns; ++p) {
-      const bool there = first + p < positions;
-      for (std::int64_t i = 0; i < kHead; i += kVectorBytes)
-        store(rows + p * kHead + i, there ? load(keys + (first + p) * step + i) : zero());
+  for (std::int64_t first = 0; first < positions; first += kColumns, packed += panel_bytes(kHead)) {
+    if (first + kColumns <= positions) {
+      pack_panel(keys + first * step, step, kHead, 4, kLanes, packed);
+      continue;
     }
-    pack_panel(rows, kHead, packed);
-    packed += panel_bytes(kHead);
+    alignas(64) std::int8_t rows[kColumns * kHead] = {};
+    for (std::int64_t p = first; p < positions; ++p)
+      __builtin_memcpy(rows + (p - first) * kHead, keys + p * step, kHead);
+    pack_panel(rows, kHead, kHead, 4, kLanes, packed);
   }
 }
 
@@ -107,20 +108,59 @@ CLUTCH_SIMD void start_scores(const std::int8_t* queries, std::ptrdiff_t step, s
   }
 }
 
-// scores [R][padded_positions] of the first `positions` positions, a multiple of kColumns.
+// What positions that do not count are scored: so little that the distance from any score weighs nothing, and
+// yet fits 16 bits.
+constexpr std::int16_t kMostScore = kHead * exact::kClip * exact::kClip >> exact::kScoreShift;
+constexpr std::int16_t kNoScore = -2 * kMostScore;
+static_assert(3 * kMostScore <= INT16_MAX && kMostScore >= 127);
+
+// Vector v of a row's sums as scores; of the V there are.
+template <int v, int V>
+CLUTCH_SIMD I score_vector(const I (&sums)[V]) {
+  if constexpr (v < V) return shift_floor32<exact::kScoreShift>(sums[v]);
+  return set32(kNoScore);
+}
+
+// scores [R][kColumns], rows score_step apart, of a panel's positions, of which those beyond the first V
+// vectors do not count.
+template <int R, int V>
+void score_panel(const Dot::X* x, std::ptrdiff_t x_step, const std::int32_t (&start)[8],
+                 const std::byte* panel, std::int16_t* scores, std::int64_t score_step) {
+  I sums[R][V];
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) sums[r][v] = set32(start[r]);
+  }
+  Dot::template accumulate<R, kGroupElements>(sums, x, x_step, panel, kHead / Dot::kStep);
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r, scores += score_step) {
+    store(scores, narrow32(score_vector<0>(sums[r]), score_vector<1>(sums[r])));
+    store(scores + kColumns / 2, narrow32(score_vector<2>(sums[r]), score_vector<3>(sums[r])));
+  }
+}
+
+// scores [R][padded_positions] of all panels with some of the first `last` positions.
 template <int R>
-void score_block(const Dot::X* x, std::ptrdiff_t x_step, const std::int32_t (&start)[8],
-                 std::int64_t positions, const AttendScratch& scratch) {
-  for (std::int64_t first = 0; first < positions; first += kColumns) {
+void score_block(const Dot::X* x, std::ptrdiff_t x_step, const std::int32_t (&start)[8], std::int64_t last,
+                 const AttendScratch& scratch) {
+  for (std::int64_t first = 0; first < last; first += kColumns) {
     const std::byte* panel = scratch.keys + first / kColumns * static_cast<std::int64_t>(panel_bytes(kHead));
-    I sums[R][4];
-    for (int r = 0; r < R; ++r) sums[r][0] = sums[r][1] = sums[r][2] = sums[r][3] = set32(start[r]);
-    Dot::template accumulate<R, kGroupElements>(sums, x, x_step, panel, kHead / Dot::kStep);
-    for (int r = 0; r < R; ++r) {
-      const auto score = [&](int v) { return shift_floor32<exact::kScoreShift>(sums[r][v]); };
-      std::int16_t* out = scratch.scores + r * scratch.padded_positions + first;
-      store(out, narrow32(score(0), score(1)));
-      store(out + kColumns / 2, narrow32(score(2), score(3)));
+    const auto score = [&](auto score_these) {
+      score_these(x, x_step, start, panel, scratch.scores + first, scratch.padded_positions);
+    };
+    switch ((last - first + kLanes - 1) / kLanes) {
+      case 1:
+        score(score_panel<R, 1>);
+        break;
+      case 2:
+        score(score_panel<R, 2>);
+        break;
+      case 3:
+        score(score_panel<R, 3>);
+        break;
+      default:
+        score(score_panel<R, 4>);
     }
   }
 }
@@ -146,15 +186,16 @@ struct SoftmaxTables {
   TableLanes<2> high{kHighDigits};
 };
 
-// What a panel's scores are limited to, by how many of its positions count: the least there is from there on.
+// What a panel's scores are limited to, by how many of its positions count.
 struct ScoreLimits {
   std::int16_t of[kColumns + 1][kColumns] = {};
   constexpr ScoreLimits() {
     constexpr int kHalf = kColumns / 2;
     for (int seen = 0; seen <= kColumns; ++seen) {
       for (int i = 0; i < kColumns; ++i) {
-        const int half = i / kHalf, place = i % kHalf, position = place / 8 * 16 + half * 8 + place % 8;
-        of[seen][i] = position < seen ? INT16_MAX : INT16_MIN;
+        const int lane = i % kHalf / 8, vector = i / kHalf * 2 + i % 8 / 4;
+        const int position = vector * kLanes + lane * 4 + i % 4;
+        of[seen][i] = position < seen ? INT16_MAX : kNoScore;
       }
     }
   }
@@ -180,12 +221,11 @@ CLUTCH_SIMD int mask_scores(std::int16_t* scores, std::int64_t positions, std::i
 // the sum of the weights, in lanes.
 inline I weigh(std::int16_t* scores, std::int64_t positions, std::int64_t seen, const SoftmaxTables& tables,
                std::int8_t* digits, std::int64_t step) {
-  const I top = set16(mask_scores(scores, positions, seen)), most = set16(127);
+  const I top = set16(mask_scores(scores, positions, seen));
   I sums[kDigits] = {zero(), zero(), zero()};
   for (std::int64_t first = 0; first < positions; first += kColumns) {
-    const I near = min16_unsigned(sub16(top, load(scores + first)), most);
-    const I far = min16_unsigned(sub16(top, load(scores + first + kColumns / 2)), most);
-    const TablePlaces<5> places(narrow16(near, far));
+    const I near = sub16(top, load(scores + first)), far = sub16(top, load(scores + first + kColumns / 2));
+    const TablePlaces<5> places(gather_quarters(narrow16(near, far)));  // 127 at most
     const I all[kDigits] = {lookup(tables.low, places), lookup(tables.middle, places),
                             lookup(tables.high, places)};
 #pragma GCC unroll 3
@@ -301,9 +341,9 @@ void attend_block(const AttendTask& task, std::int64_t query, std::int64_t head,
   std::int32_t start[8];
   start_scores<R>(queries, task.query_step, start);
   if constexpr (kPrepares) {
-    score_block<R>(scratch.wide_queries + query * kHead, kHead, start, positions, scratch);
+    score_block<R>(scratch.wide_queries + query * kHead, kHead, start, last, scratch);
   } else {
-    score_block<R>(queries, task.query_step, start, positions, scratch);
+    score_block<R>(queries, task.query_step, start, last, scratch);
   }
   I lanes[8];
   for (I& sum : lanes) sum = zero();

@@ -58,7 +58,6 @@ CLUTCH_SIMD I add16(I a, I b) { return _mm256_add_epi16(a, b); }
 CLUTCH_SIMD I sub16(I a, I b) { return _mm256_sub_epi16(a, b); }
 CLUTCH_SIMD I min16(I a, I b) { return _mm256_min_epi16(a, b); }
 CLUTCH_SIMD I max16(I a, I b) { return _mm256_max_epi16(a, b); }
-CLUTCH_SIMD I min16_unsigned(I a, I b) { return _mm256_min_epu16(a, b); }
 CLUTCH_SIMD I abs16(I a) { return _mm256_abs_epi16(a); }
 CLUTCH_SIMD I mul16(I a, I b) { return _mm256_mullo_epi16(a, b); }
 CLUTCH_SIMD I mul16_high(I a, I b) { return _mm256_mulhi_epi16(a, b); }
@@ -98,6 +97,7 @@ CLUTCH_SIMD I shift_floor32(I a) {
 CLUTCH_SIMD Shift count32(int s) { return _mm256_set1_epi32(s); }
 CLUTCH_SIMD I shift_floor32(I a, Shift s) { return _mm256_srav_epi32(a, s); }
 CLUTCH_SIMD I shift_right32(I a, Shift s) { return _mm256_srlv_epi32(a, s); }
+CLUTCH_SIMD I shift_left32(I a, Shift s) { return _mm256_sllv_epi32(a, s); }
 
 CLUTCH_SIMD I add64(I a, I b) { return _mm256_add_epi64(a, b); }
 CLUTCH_SIMD I mul_even32(I a, I b) { return _mm256_mul_epu32(a, b); }
@@ -134,6 +134,12 @@ CLUTCH_SIMD I narrow32_unsigned(I a, I b) { return _mm256_packus_epi32(a, b); }
 // Per 64-bit lane: the low word of a, and above it that of b.
 CLUTCH_SIMD I low_words(I a, I b) { return _mm256_blend_epi32(a, _mm256_slli_epi64(b, 32), 0xAA); }
 CLUTCH_SIMD I swap_middle32(I a) { return _mm256_shuffle_epi32(a, 0xD8); }
+// Element 4·L + v of 32-bit elements to v·lanes + L, of 16-byte lanes L.
+CLUTCH_SIMD I gather_quarters(I a) {
+  return _mm256_permutevar8x32_epi32(a, _mm256_set_epi32(7, 3, 6, 2, 5, 1, 4, 0));
+}
+// Of each 32-bit lane the lower half of a and the upper half of b.
+CLUTCH_SIMD I merge16(I a, I b) { return _mm256_blend_epi16(a, b, 0xAA); }
 
 CLUTCH_SIMD I load_lanes(const std::int8_t* p, std::ptrdiff_t step) {
   const auto lane = [&](int i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i * step)); };
@@ -160,6 +166,10 @@ CLUTCH_SIMD int largest8(I a) {
       _mm_extract_epi8(_mm_minpos_epu16(_mm_and_si128(q, _mm_set1_epi16(0xFF))), 0) ^ 0x7F);
 }
 
+CLUTCH_SIMD void largest_lanes16(I a, std::int16_t* out) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out),
+                   _mm_max_epi16(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1)));
+}
 CLUTCH_SIMD int largest16(I a) {
   const __m128i q = _mm_max_epi16(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
   const __m128i least = _mm_minpos_epu16(_mm_xor_si128(q, _mm_set1_epi16(0x7FFF)));

@@ -62,7 +62,6 @@ CLUTCH_SIMD I add16(I a, I b) { return _mm512_add_epi16(a, b); }
 CLUTCH_SIMD I sub16(I a, I b) { return _mm512_sub_epi16(a, b); }
 CLUTCH_SIMD I min16(I a, I b) { return _mm512_min_epi16(a, b); }
 CLUTCH_SIMD I max16(I a, I b) { return _mm512_max_epi16(a, b); }
-CLUTCH_SIMD I min16_unsigned(I a, I b) { return _mm512_min_epu16(a, b); }
 CLUTCH_SIMD I abs16(I a) { return _mm512_abs_epi16(a); }
 CLUTCH_SIMD I mul16(I a, I b) { return _mm512_mullo_epi16(a, b); }
 CLUTCH_SIMD I mul16_high(I a, I b) { return _mm512_mulhi_epi16(a, b); }
@@ -107,6 +106,7 @@ CLUTCH_SIMD I shift_floor32(I a) {
 CLUTCH_SIMD Shift count32(int s) { return _mm512_set1_epi32(s); }
 CLUTCH_SIMD I shift_floor32(I a, Shift s) { return _mm512_srav_epi32(a, s); }
 CLUTCH_SIMD I shift_right32(I a, Shift s) { return _mm512_srlv_epi32(a, s); }
+CLUTCH_SIMD I shift_left32(I a, Shift s) { return _mm512_sllv_epi32(a, s); }
 
 CLUTCH_SIMD I mul64(I a, I b) { return _mm512_mullo_epi64(a, b); }
 CLUTCH_SIMD I add64(I a, I b) { return _mm512_add_epi64(a, b); }
@@ -146,6 +146,13 @@ CLUTCH_SIMD I low_words(I a, I b) {
   return _mm512_mask_shuffle_epi32(a, 0xAAAA, b, static_cast<_MM_PERM_ENUM>(0xA0));
 }
 CLUTCH_SIMD I swap_middle32(I a) { return _mm512_shuffle_epi32(a, static_cast<_MM_PERM_ENUM>(0xD8)); }
+
+// Element 4·L + v of 32-bit elements to v·lanes + L, of 16-byte lanes L.
+CLUTCH_SIMD I gather_quarters(I a) {
+  return _mm512_permutexvar_epi32(_mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0), a);
+}
+// Of each 32-bit lane the lower half of a and the upper half of b.
+CLUTCH_SIMD I merge16(I a, I b) { return _mm512_mask_blend_epi16(0xAAAAAAAA, a, b); }
 
 // Each 16-byte lane from its own place.
 CLUTCH_SIMD I load_lanes(const std::int8_t* p, std::ptrdiff_t step) {
@@ -188,6 +195,12 @@ CLUTCH_SIMD int largest8(I a) {
       _mm_extract_epi8(_mm_minpos_epu16(_mm_and_si128(q, _mm_set1_epi16(0xFF))), 0) ^ 0x7F);
 }
 
+// out[i], i < 8: the largest of the i-th 16-bit lanes of all 16-byte lanes.
+CLUTCH_SIMD void largest_lanes16(I a, std::int16_t* out) {
+  const __m256i h = _mm256_max_epi16(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out),
+                   _mm_max_epi16(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1)));
+}
 CLUTCH_SIMD int largest16(I a) {
   const __m256i h = _mm256_max_epi16(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
   const __m128i q = _mm_max_epi16(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));

@@ -41,8 +41,8 @@ struct Dot {
     store(out + 3 * kVectorBytes, bit_xor(high16(ab_high, cd_high), bias));
   }
 
-  template <int R, int kAdvance>
-  CLUTCH_SIMD static void accumulate(I (&sums)[R][4], const X* x, std::ptrdiff_t x_step,
+  template <int R, int kAdvance, int V>
+  CLUTCH_SIMD static void accumulate(I (&sums)[R][V], const X* x, std::ptrdiff_t x_step,
                                      const std::byte* panel, std::int64_t steps) {
     accumulate_broadcast<Dot, R, kAdvance>(sums, x, x_step, panel, steps);
   }

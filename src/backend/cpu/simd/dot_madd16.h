@@ -39,8 +39,8 @@ struct Dot {
     store(out + 3 * kVectorBytes, high16(a_high, b_high));
   }
 
-  template <int R, int kAdvance>
-  CLUTCH_SIMD static void accumulate(I (&sums)[R][4], const X* x, std::ptrdiff_t x_step,
+  template <int R, int kAdvance, int V>
+  CLUTCH_SIMD static void accumulate(I (&sums)[R][V], const X* x, std::ptrdiff_t x_step,
                                      const std::byte* panel, std::int64_t steps) {
     accumulate_broadcast<Dot, R, kAdvance>(sums, x, x_step, panel, steps);
   }

@@ -26,14 +26,16 @@ constexpr int kGroupElements = 4 / static_cast<int>(sizeof(Dot::X));
 
 inline std::size_t panel_bytes(std::int64_t k) { return packed_bytes(kColumns, k); }
 
-// Panel [first, first + kColumns) of columns; the weights' rows.
-CLUTCH_SIMD void pack_panel(const std::int8_t* weights, std::int64_t cols, std::byte* out) {
-  // 4-by-4 transpositions of groups within lanes: lane L of vector j takes rows 16·L + 4·j + (0..3).
-  for (std::int64_t k = 0; k < cols; k += Dot::kChunk) {
+// A panel of kColumns rows of k weights, `step` apart, by 4-by-4 transpositions of groups within lanes: lane
+// L of vector j takes rows lane_rows·L + vector_rows·j + (0..3).
+CLUTCH_SIMD void pack_panel(const std::int8_t* weights, std::int64_t step, std::int64_t k, int lane_rows,
+                            int vector_rows, std::byte* out) {
+  const std::ptrdiff_t lane = lane_rows * step;
+  for (std::int64_t at = 0; at < k; at += Dot::kChunk) {
     for (int j = 0; j < 4; ++j) {
-      const std::int8_t* w = weights + 4 * j * cols + k;
-      const I a = Dot::load_groups(w, 16 * cols), b = Dot::load_groups(w + cols, 16 * cols);
-      const I c = Dot::load_groups(w + 2 * cols, 16 * cols), d = Dot::load_groups(w + 3 * cols, 16 * cols);
+      const std::int8_t* w = weights + vector_rows * j * step + at;
+      const I a = Dot::load_groups(w, lane), b = Dot::load_groups(w + step, lane);
+      const I c = Dot::load_groups(w + 2 * step, lane), d = Dot::load_groups(w + 3 * step, lane);
       const I ab_low = low32(a, b), ab_high = high32(a, b), cd_low = low32(c, d), cd_high = high32(c, d);
       store(out + (0 * 4 + j) * kVectorBytes, low64(ab_low, cd_low));
       store(out + (1 * 4 + j) * kVectorBytes, high64(ab_low, cd_low));
@@ -42,6 +44,11 @@ CLUTCH_SIMD void pack_panel(const std::int8_t* weights, std::int64_t cols, std::
     }
     out += 16 * kVectorBytes;
   }
+}
+
+// Columns in the order that narrowing wants; see above.
+CLUTCH_SIMD void pack_columns(const std::int8_t* weights, std::int64_t cols, std::byte* out) {
+  pack_panel(weights, cols, cols, 16, 4, out);
 }
 
 // Where rows or columns are missing: the band's rows are copied with zeros round them, some columns at a
@@ -54,7 +61,7 @@ inline void pack_ragged(const std::int8_t* weights, std::int64_t rows, std::int6
       const std::int64_t count = cols - k < kPad ? cols - k : kPad;
       __builtin_memcpy(copy + n * kPad, weights + (first + n) * cols + k, static_cast<std::size_t>(count));
     }
-    pack_panel(copy, kPad, panel + static_cast<std::size_t>(k / kPad) * panel_bytes(kPad));
+    pack_columns(copy, kPad, panel + static_cast<std::size_t>(k / kPad) * panel_bytes(kPad));
   }
 }
 
@@ -64,7 +71,7 @@ inline void pack(const std::int8_t* weights, std::int64_t rows, std::int64_t col
     auto* panel = static_cast<std::byte*>(packed) +
                   static_cast<std::size_t>(first / kColumns) * panel_bytes(padded(cols));
     if (first + kColumns <= rows && cols % kPad == 0) {
-      pack_panel(weights + first * cols, cols, panel);
+      pack_columns(weights + first * cols, cols, panel);
     } else {
       pack_ragged(weights, rows, cols, first, panel);
     }

@@ -66,7 +66,6 @@ CLUTCH_SIMD I add16(I a, I b) { return any(vaddq_s16(s16(a), s16(b))); }
 CLUTCH_SIMD I sub16(I a, I b) { return any(vsubq_s16(s16(a), s16(b))); }
 CLUTCH_SIMD I min16(I a, I b) { return any(vminq_s16(s16(a), s16(b))); }
 CLUTCH_SIMD I max16(I a, I b) { return any(vmaxq_s16(s16(a), s16(b))); }
-CLUTCH_SIMD I min16_unsigned(I a, I b) { return any(vminq_u16(u16(a), u16(b))); }
 CLUTCH_SIMD I abs16(I a) { return any(vabsq_s16(s16(a))); }
 CLUTCH_SIMD I mul16(I a, I b) { return any(vmulq_s16(s16(a), s16(b))); }
 CLUTCH_SIMD I mul16_high(I a, I b) {
@@ -124,6 +123,7 @@ CLUTCH_SIMD I shift_floor32(I a) {
 CLUTCH_SIMD Shift count32(int s) { return vdupq_n_s32(-s); }
 CLUTCH_SIMD I shift_floor32(I a, Shift s) { return any(vshlq_s32(s32(a), s)); }
 CLUTCH_SIMD I shift_right32(I a, Shift s) { return any(vshlq_u32(u32(a), s)); }
+CLUTCH_SIMD I shift_left32(I a, Shift s) { return any(vshlq_s32(s32(a), vnegq_s32(s))); }
 
 CLUTCH_SIMD I add64(I a, I b) { return any(vaddq_u64(u64(a), u64(b))); }
 CLUTCH_SIMD I mul_even32(I a, I b) { return any(vmull_u32(vmovn_u64(u64(a)), vmovn_u64(u64(b)))); }
@@ -157,6 +157,10 @@ CLUTCH_SIMD I narrow32(I a, I b) { return any(vcombine_s16(vqmovn_s32(s32(a)), v
 CLUTCH_SIMD I narrow32_unsigned(I a, I b) {
   return any(vcombine_u16(vqmovun_s32(s32(a)), vqmovun_s32(s32(b))));
 }
+// Element 4·L + v of 32-bit elements to v·lanes + L, of 16-byte lanes L: there is one.
+CLUTCH_SIMD I gather_quarters(I a) { return a; }
+// Of each 32-bit lane the lower half of a and the upper half of b.
+CLUTCH_SIMD I merge16(I a, I b) { return any(vbslq_u32(vdupq_n_u32(0xFFFF), u32(a), u32(b))); }
 // Per 64-bit lane: the low word of a, and above it that of b.
 CLUTCH_SIMD I low_words(I a, I b) { return any(vtrn1q_u32(u32(a), u32(b))); }
 CLUTCH_SIMD I swap_middle32(I a) {
@@ -173,6 +177,7 @@ CLUTCH_SIMD void sums32(I a, I b, I c, I d, std::int32_t* out) {
 }
 
 CLUTCH_SIMD int largest8(I a) { return vmaxvq_s8(a); }
+CLUTCH_SIMD void largest_lanes16(I a, std::int16_t* out) { vst1q_s16(out, s16(a)); }
 CLUTCH_SIMD int largest16(I a) { return vmaxvq_s16(s16(a)); }
 
 CLUTCH_SIMD I madd16_add(I sum, I a, I b) { return add32(sum, madd16(a, b)); }

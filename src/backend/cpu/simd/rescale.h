@@ -12,10 +12,16 @@ namespace {
 
 constexpr Rescalings kRescalings;
 
-// The largest of 16-bit lanes, each in [0, 254].
-CLUTCH_SIMD int largest_magnitude(I a) {
-  const I centred = sub16(a, set16(127));
-  return largest8(narrow16(centred, centred)) + 127;
+// out[r]: the largest 16-bit lane of a[r]. Halving two vectors side by side takes as much as halving one, and
+// nothing waits for one row's alone.
+CLUTCH_SIMD void largest_of(const I (&a)[kMeasured], std::int16_t (&out)[kMeasured]) {
+  const auto twos = [&](int r) { return max16(low16(a[r], a[r + 1]), high16(a[r], a[r + 1])); };
+  const auto fours = [&](int r) {
+    const I first = twos(r), second = twos(r + 2);
+    return max16(low32(first, second), high32(first, second));
+  };
+  const I first = fours(0), second = fours(4);
+  largest_lanes16(max16(low64(first, second), high64(first, second)), out);
 }
 
 // 16-bit lanes within the largest magnitude, rescaled.
@@ -31,6 +37,55 @@ struct RescaleLanes {
     return narrow32(shift_floor32(low, shift), shift_floor32(high, shift));
   }
 };
+
+// The same for magnitudes up to kMostNarrow: a pair's two results stay in the halves of their 32 bits.
+struct NarrowRescaleLanes {
+  explicit NarrowRescaleLanes(const Rescaling& r)
+      : even(set32(r.multiplier)),
+        odd(shift_left32<16>(even)),
+        rounding(set32(r.rounding)),
+        shift(count32(r.shift)),
+        rest(count32(16 - r.shift)) {}
+  I even, odd, rounding;
+  Shift shift, rest;
+
+  CLUTCH_SIMD I operator()(I x) const {
+    return merge16(shift_floor32(madd16_add(rounding, x, even), shift),
+                   shift_left32(madd16_add(rounding, x, odd), rest));
+  }
+};
+
+// A row of 16-bit lanes, in halves as bytes widen.
+template <class Lanes>
+CLUTCH_SIMD void rescale_wide(const std::byte* wide, const Lanes& lanes, std::int64_t width,
+                              std::int8_t* out) {
+  for (std::int64_t i = 0; i < width; i += kVectorBytes) {
+    store(out + i, narrow16(lanes(load(wide + 2 * i)), lanes(load(wide + 2 * i + kVectorBytes))));
+  }
+}
+
+// widen(row, wide, width) writes a row as 16-bit lanes, in halves as bytes widen, and returns lanes of
+// magnitudes; each row is rescaled by the largest of them. Scratch has room for kMeasured rows.
+template <class Lanes, class Widen>
+CLUTCH_SIMD void rescale_rows(const RowTask& task, void* scratch, Widen widen) {
+  std::int8_t* out[kMeasured];
+  I sizes[kMeasured];
+  for (I& size : sizes) size = zero();
+  int count = 0;
+  const auto wide = [&](int r) { return static_cast<std::byte*>(scratch) + r * 2 * task.width; };
+  const auto finish = [&](std::int64_t width) {
+    std::int16_t largest[kMeasured];
+    largest_of(sizes, largest);
+    for (int r = 0; r < count; ++r) rescale_wide(wide(r), Lanes(kRescalings.of[largest[r]]), width, out[r]);
+    count = 0;
+  };
+  each_row(task, [&](const Row& row, std::int64_t width) {
+    out[count] = row.out;
+    sizes[count] = widen(row, wide(count), width);
+    if (++count == kMeasured) finish(width);
+  });
+  if (count > 0) finish(task.width);
+}
 
 inline void bias(const RowTask& task) {
   each_vector(task, [](const Row& row, std::int64_t i) {
@@ -69,7 +124,7 @@ inline void rescale(const RowTask& task) {
   each_row(task, [](const Row& row, std::int64_t width) {
     I largest = zero();
     for (std::int64_t i = 0; i < width; i += kVectorBytes) largest = max8(largest, abs8(load(row.x + i)));
-    const RescaleLanes lanes(kRescalings.of[largest8(largest)]);
+    const NarrowRescaleLanes lanes(kRescalings.of[largest8(largest)]);
     for (std::int64_t i = 0; i < width; i += kVectorBytes) {
       const I xs = load(row.x + i);
       store(row.out + i, narrow16(lanes(widen_low8(xs)), lanes(widen_high8(xs))));
@@ -78,28 +133,24 @@ inline void rescale(const RowTask& task) {
 }
 
 template <bool kBias>
-void add_rescale_rows(const RowTask& task) {
-  each_row(task, [](const Row& row, std::int64_t width) {
-    const auto sums = [&](std::int64_t i, I& low, I& high) {
+void add_rescale_rows(const RescaleTask& task) {
+  const auto widen = [](const Row& row, std::byte* wide, std::int64_t width) {
+    I largest = zero();
+    for (std::int64_t i = 0; i < width; i += kVectorBytes) {
       const I xs = load(row.x + i);
       const I ys = kBias ? add_clipped(load(row.y + i), load(row.bias + i)) : load(row.y + i);
-      low = sum_pairs8(low8(xs, ys)), high = sum_pairs8(high8(xs, ys));
-    };
-    I low, high, largest = zero();
-    for (std::int64_t i = 0; i < width; i += kVectorBytes) {
-      sums(i, low, high);
+      const I low = sum_pairs8(low8(xs, ys)), high = sum_pairs8(high8(xs, ys));
       largest = max16(largest, max16(abs16(low), abs16(high)));
+      store(wide + 2 * i, low);
+      store(wide + 2 * i + kVectorBytes, high);
     }
-    const RescaleLanes lanes(kRescalings.of[largest_magnitude(largest)]);
-    for (std::int64_t i = 0; i < width; i += kVectorBytes) {
-      sums(i, low, high);
-      store(row.out + i, narrow16(lanes(low), lanes(high)));
-    }
-  });
+    return largest;
+  };
+  rescale_rows<RescaleLanes>(task.rows, task.scratch, widen);
 }
 
-inline void add_rescale(const RowTask& task) {
-  task.bias.data != nullptr ? add_rescale_rows<true>(task) : add_rescale_rows<false>(task);
+inline void add_rescale(const RescaleTask& task) {
+  task.rows.bias.data != nullptr ? add_rescale_rows<true>(task) : add_rescale_rows<false>(task);
 }
 
 // Pairs of 16-bit lanes, turned: (even, odd) times the parts of a turn is one multiply-add each. Elements
@@ -113,15 +164,13 @@ CLUTCH_SIMD I turned(I doubled, const SplitTurns::Half& half, std::int64_t place
     const I lower = shift_floor32<kTurnLowBits>(madd16_add(rounding, doubled, load(low[place])));
     return madd16_add(lower, doubled, load(high[place]));
   };
-  return bit_or(bit_and(shift_floor32<16>(one(half.even_high, half.even_low)), set32(0xFFFF)),
-                bit_and(one(half.odd_high, half.odd_low), set32(-65536)));
+  return merge16(shift_floor32<16>(one(half.even_high, half.even_low)), one(half.odd_high, half.odd_low));
 }
 
-// Turned elements are within 254 and wait in scratch, in halves as they are widened.
+// Turned elements are within ±180, 127·√2 rounded.
 inline void rotate(const RotateTask& task) {
-  each_row(task.rows, [&](const Row& row, std::int64_t width) {
+  const auto widen = [&task](const Row& row, std::byte* wide, std::int64_t width) {
     const SplitTurns& turns = task.turns[task.positions[row.member * task.position_step + row.token]];
-    auto* wide = static_cast<std::byte*>(task.scratch);
     I largest = zero();
     for (std::int64_t i = 0; i < width; i += kVectorBytes) {
       const std::int64_t place = i % exact::kHeadWidth / 4;
@@ -132,11 +181,9 @@ inline void rotate(const RotateTask& task) {
       store(wide + 2 * i, low);
       store(wide + 2 * i + kVectorBytes, high);
     }
-    const RescaleLanes lanes(kRescalings.of[largest_magnitude(largest)]);
-    for (std::int64_t i = 0; i < width; i += kVectorBytes) {
-      store(row.out + i, narrow16(lanes(load(wide + 2 * i)), lanes(load(wide + 2 * i + kVectorBytes))));
-    }
-  });
+    return largest;
+  };
+  rescale_rows<NarrowRescaleLanes>(task.rows, task.scratch, widen);
 }
 
 }  // namespace

@@ -185,7 +185,7 @@ struct MeanDivision {
   // floor(v / mean) + 128 for v >= -limit, 0 below. Above the limit, where 2·u still fits as |v| <= 127²,
   // it does not fall below 256, to be saturated as an unsigned byte.
   CLUTCH_SIMD I floored(I v) const { return quotient(max16(add16(v, limit), zero())); }
-  CLUTCH_SIMD I truncated(I v) const { return copy_sign16(quotient(min16(abs16(v), limit)), v); }
+  CLUTCH_SIMD I truncated(I v) const { return copy_sign16(quotient(abs16(v)), v); }
 };
 
 // bias: null or of the width.
@@ -262,8 +262,24 @@ inline void norm(const NormTask& task) {
   bias ? norm_rows<kTruncate, true>(task) : norm_rows<kTruncate, false>(task);
 }
 
-// --- embedding
+// --- noise on vectors and on the embedding
 // ----------------------------------------------------------------------------------------------
+
+// |a·b| <= 47², so that all fits 16 bits.
+inline void make_vector(const VectorTask& given) {
+  const VectorTask task = given;  // a copy; see Row
+  const Shift16 shift = count16(task.noise_shift);
+  const I minus = set16(task.noise.sign >> 1);  // 0 or -1
+  const auto moved = [&](I w, I a, I b) {
+    const I step = shift_floor16(mul16(a, b), shift);
+    return add16(w, sub16(bit_xor(step, minus), minus));
+  };
+  for (std::int64_t i = 0; i < task.width; i += kVectorBytes) {
+    const I w = load(task.weights + i), a = load(task.noise.a + i), b = load(task.noise.b + i);
+    store(task.out + i, clip8(narrow16(moved(widen_low8(w), widen_low8(a), widen_low8(b)),
+                                       moved(widen_high8(w), widen_high8(a), widen_high8(b)))));
+  }
+}
 
 // Products of noise are within 47² = 2,209: 14 of them fit 16 bits.
 constexpr int kMaxRank16 = 14;

@@ -1,4 +1,4 @@
-// The inner loop of a product: R rows by four vectors of columns, everything in registers.
+// The inner loop of a product: R rows by four vectors of columns, or V of them, everything in registers.
 #pragma once
 
 #include <cstddef>
@@ -14,21 +14,30 @@ CLUTCH_SIMD std::int32_t load_group(const X* x) {
   return word;
 }
 
+template <int V>
+CLUTCH_SIMD void pin_row(I (&sums)[V]) {
+  if constexpr (V == 4) {
+    pin(sums);
+  } else {
+#pragma GCC unroll 3
+    for (int v = 0; v < V; ++v) touch(sums[v]);
+  }
+}
+
 // One step of the below, elements `at` of the rows.
-template <class Dot, int R, int kAdvance>
-CLUTCH_SIMD void accumulate_step(I (&sums)[R][4], const typename Dot::X* const (&rows)[R], std::ptrdiff_t at,
+template <class Dot, int R, int kAdvance, int V>
+CLUTCH_SIMD void accumulate_step(I (&sums)[R][V], const typename Dot::X* const (&rows)[R], std::ptrdiff_t at,
                                  const std::byte* panel) {
   if constexpr (kBlockRows > 3) {
-    const I w0 = load(panel), w1 = load(panel + kVectorBytes);
-    const I w2 = load(panel + 2 * kVectorBytes), w3 = load(panel + 3 * kVectorBytes);
+    I w[V];
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) w[v] = load(panel + v * kVectorBytes);
 #pragma GCC unroll 6
     for (int r = 0; r < R; ++r) {
       const I group = set32(load_group(rows[r] + at));
-      sums[r][0] = Dot::multiply(sums[r][0], w0, group);
-      sums[r][1] = Dot::multiply(sums[r][1], w1, group);
-      sums[r][2] = Dot::multiply(sums[r][2], w2, group);
-      sums[r][3] = Dot::multiply(sums[r][3], w3, group);
-      pin(sums[r]);
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) sums[r][v] = Dot::multiply(sums[r][v], w[v], group);
+      pin_row(sums[r]);
     }
   } else {
     // With 16 registers: 12 sums, three groups and one panel vector or product.
@@ -36,22 +45,22 @@ CLUTCH_SIMD void accumulate_step(I (&sums)[R][4], const typename Dot::X* const (
 #pragma GCC unroll 3
     for (int r = 0; r < R; ++r) groups[r] = set32(load_group(rows[r] + at));
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) {
-      const I w = load(panel + j * kVectorBytes);
+    for (int v = 0; v < V; ++v) {
+      const I w = load(panel + v * kVectorBytes);
 #pragma GCC unroll 3
-      for (int r = 0; r < R; ++r) sums[r][j] = Dot::multiply(sums[r][j], w, groups[r]);
+      for (int r = 0; r < R; ++r) sums[r][v] = Dot::multiply(sums[r][v], w, groups[r]);
     }
 #pragma GCC unroll 3
-    for (int r = 0; r < R; ++r) pin(sums[r]);
+    for (int r = 0; r < R; ++r) pin_row(sums[r]);
   }
 }
 
-// sums[r][j] += Σ over steps of panel vector (step, j) times row r's group, in the sense of Dot::multiply.
-// From row to row are x_step elements, from step to step kAdvance; a step of the panel is four vectors. Steps
-// are even and at least two: were there a way round the loop, g++ 12 would spill the sums before and behind
-// it.
-template <class Dot, int R, int kAdvance>
-CLUTCH_SIMD void accumulate_broadcast(I (&sums)[R][4], const typename Dot::X* x, std::ptrdiff_t x_step,
+// sums[r][v] += Σ over steps of panel vector (step, v) times row r's group, in the sense of Dot::multiply.
+// From row to row are x_step elements, from step to step kAdvance; a step of the panel is four vectors, of
+// which the first V count. Steps are even and at least two: were there a way round the loop, g++ 12 would
+// spill the sums before and behind it.
+template <class Dot, int R, int kAdvance, int V>
+CLUTCH_SIMD void accumulate_broadcast(I (&sums)[R][V], const typename Dot::X* x, std::ptrdiff_t x_step,
                                       const std::byte* panel, std::int64_t steps) {
   const typename Dot::X* rows[R];
 #pragma GCC unroll 6
