@@ -9,20 +9,26 @@ namespace {
 
 constexpr int kLanes = kVectorBytes / 4;  // 32-bit
 
-// Rows of a call are numbered member by member, token by token; the arrays are by row, with room for kLanes
-// more.
+// Rows of a call are numbered member by member, token by token. Each fact is an array by row, with room for
+// kLanes more, `step` words behind the one before, so that one pointer leads to all facts of a row and those
+// after it.
 struct RowFacts {
-  std::int32_t* start;  // of every sum of the row
-  std::int32_t*
-      rounding;  // added before the perturbation's shift, maybe with start (folds_start): a minus member's
-                 // rounds up, so that after negation the two members of a pair mirror each other
-  std::int32_t* projections;  // [rank]: ± x·B_j
-  std::int64_t step;          // from component to component of projections
-  std::int32_t* halves;       // of rank 1: x·B in both halves, as far as 16 bits hold it
-  std::int32_t* beyond;       // not 0 where they do not; in the end, where one of the row's stretch does not
-  RowFacts from(std::int64_t row) const {
-    return {start + row, rounding + row, projections + row, step, halves + row, beyond + row};
-  }
+  std::int32_t* words;
+  std::int64_t step;
+
+  static constexpr int kArrays = 4;  // and one of projections per component
+  RowFacts from(std::int64_t row) const { return {words + row, step}; }
+  // Of every sum of the row.
+  std::int32_t* start() const { return words; }
+  // Added before the perturbation's shift, maybe with start (folds_start): a minus member's rounds up, so
+  // that after negation the two members of a pair mirror each other.
+  std::int32_t* rounding() const { return words + step; }
+  // Of rank 1: x·B in both halves, as far as 16 bits hold it.
+  std::int32_t* halves() const { return words + 2 * step; }
+  // Not 0 where they do not; in the end, where one of the row's stretch does not.
+  std::int32_t* beyond() const { return words + 3 * step; }
+  // ± x·B of a component.
+  std::int32_t* projections(int component) const { return words + (kArrays + component) * step; }
 };
 
 enum class Perturb {
@@ -113,16 +119,16 @@ inline void sum_rows_as(const MatmulTask& task, const Stretch& stretch, const Ro
       const std::int64_t at = r + i < last ? r + i : last;
       x[i] = s.x + at * s.x_step;
       if constexpr (kNoisy) b[i] = s.noise[kOneB ? 0 : at].b;
-      if constexpr (kNoisy && !kOneB) facts.rounding[r + i] = s.noise[at].sign >> 1;  // 1, -1 become 0, -1
+      if constexpr (kNoisy && !kOneB) facts.rounding()[r + i] = s.noise[at].sign >> 1;  // 1, -1 become 0, -1
     }
-    sum_four<Dot::kBiased, kNoisy, kOneB>(x, b, k, facts.start + r, facts.projections + r);
+    sum_four<Dot::kBiased, kNoisy, kOneB>(x, b, k, facts.start() + r, facts.projections(0) + r);
     for (int j = 1; j < rank; ++j) {
       for (int i = 0; i < 4; ++i) b[i] += k;
-      sum_four<false, kNoisy, kOneB>(x, b, k, nullptr, facts.projections + j * facts.step + r);
+      sum_four<false, kNoisy, kOneB>(x, b, k, nullptr, facts.projections(j) + r);
     }
   }
   if constexpr (kNoisy && kOneB) {
-    for (std::int64_t r = 0; r < s.rows; r += kLanes) store(facts.rounding + r, set32(s.noise->sign >> 1));
+    for (std::int64_t r = 0; r < s.rows; r += kLanes) store(facts.rounding() + r, set32(s.noise->sign >> 1));
   }
 }
 
@@ -143,19 +149,19 @@ inline void finish_rows(const MatmulTask& task, Perturb perturb, std::int64_t ro
   const bool folds = perturb != Perturb::kScalar && folds_start(task);
   const I scale = set32(1 << task.noise_shift);
   for (std::int64_t r = 0; r < rows; r += kLanes) {
-    const I bias = Dot::kBiased ? shift_left32<7>(load(facts.start + r)) : zero();
+    const I bias = Dot::kBiased ? shift_left32<7>(load(facts.start() + r)) : zero();
     const I begin = sub32(start, bias);
-    store(facts.start + r, begin);
+    store(facts.start() + r, begin);
     if (task.noise == nullptr) continue;
-    const I minus = load(facts.rounding + r), rounds = bit_and(minus, rounding);
-    store(facts.rounding + r, folds ? add32(rounds, mul32(begin, scale)) : rounds);
+    const I minus = load(facts.rounding() + r), rounds = bit_and(minus, rounding);
+    store(facts.rounding() + r, folds ? add32(rounds, mul32(begin, scale)) : rounds);
     for (int j = 0; j < task.rank; ++j) {
-      std::int32_t* place = facts.projections + j * facts.step + r;
+      std::int32_t* place = facts.projections(j) + r;
       const I plain = sub32(load(place), bias), p = sub32(bit_xor(plain, minus), minus);
       store(place, splits ? split_projections(p) : p);
       if (j > 0) continue;
-      store(facts.halves + r, bit_or(bit_and(plain, set32(0xFFFF)), shift_left32<16>(plain)));
-      store(facts.beyond + r, shift_floor32<16>(add32(plain, set32(1 << 15))));
+      store(facts.halves() + r, bit_or(bit_and(plain, set32(0xFFFF)), shift_left32<16>(plain)));
+      store(facts.beyond() + r, shift_floor32<16>(add32(plain, set32(1 << 15))));
     }
   }
 }

@@ -136,7 +136,7 @@ CLUTCH_SIMD void start_perturbed(I (&sum)[4], const I (&z)[4], const Block& b, c
 #pragma GCC unroll 4
     for (int v = 0; v < 4; ++v) sum[v] = shift_floor32(z[v], finish.noise_shift);
   } else {
-    const I start = set32(b.facts.start[r]);
+    const I start = set32(b.facts.start()[r]);
 #pragma GCC unroll 4
     for (int v = 0; v < 4; ++v) sum[v] = add32(start, shift_floor32(z[v], finish.noise_shift));
   }
@@ -145,18 +145,18 @@ CLUTCH_SIMD void start_perturbed(I (&sum)[4], const I (&z)[4], const Block& b, c
 template <int R>
 CLUTCH_SIMD void start_plain(I (&sums)[R][4], const Block& b) {
 #pragma GCC unroll 6
-  for (int r = 0; r < R; ++r) sums[r][0] = sums[r][1] = sums[r][2] = sums[r][3] = set32(b.facts.start[r]);
+  for (int r = 0; r < R; ++r) sums[r][0] = sums[r][1] = sums[r][2] = sums[r][3] = set32(b.facts.start()[r]);
 }
 
 template <int R>
 CLUTCH_SIMD void start_shared(I (&sums)[R][4], const Block& b, const Finish& finish) {
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r) {
-    const I rounding = set32(b.facts.rounding[r]);
+    const I rounding = set32(b.facts.rounding()[r]);
     I z[4] = {rounding, rounding, rounding, rounding};
     const std::int32_t* a = b.shared_a;
     for (int j = 0; j < finish.rank; ++j, a += kColumns) {
-      const I p = set32(b.facts.projections[j * b.facts.step + r]);
+      const I p = set32(b.facts.projections(j)[r]);
 #pragma GCC unroll 4
       for (int v = 0; v < 4; ++v) z[v] = madd16_add(z[v], load(a + v * kLanes), p);
     }
@@ -191,7 +191,7 @@ CLUTCH_SIMD void start_once(I (&sums)[R][4], const Block& b, const Finish& finis
   for (int r = 0; r < R; ++r) {
     const std::int8_t* a = b.noise[r * b.noise_step].a;
     if (r == 0 || a != b.noise[(r - 1) * b.noise_step].a) widen_pairs(load(a + b.column), wide);
-    const I rounding = set32(b.facts.rounding[r]), p = set32(b.facts.projections[r]);
+    const I rounding = set32(b.facts.rounding()[r]), p = set32(b.facts.projections(0)[r]);
     const I z[4] = {madd16_add(rounding, wide[0], p), madd16_add(rounding, wide[1], p),
                     madd16_add(rounding, wide[2], p), madd16_add(rounding, wide[3], p)};
     start_perturbed(sums[r], z, b, finish, r);
@@ -223,7 +223,7 @@ CLUTCH_SIMD void start_halves(I (&sums)[R][4], const Block& b, const Finish& fin
       const I(&signs)[2] = finish.signs[noise.sign < 0];
       first = signs[0], second = signs[1];
     }
-    const I start = set32(b.facts.start[r]), p = set32(b.facts.halves[r]);
+    const I start = set32(b.facts.start()[r]), p = set32(b.facts.halves()[r]);
     const I low = mul16_high(a[0], p), high = mul16_high(a[1], p);
     sums[r][0] = madd16_add(start, low, first);
     sums[r][1] = madd16_add(start, low, second);
@@ -236,11 +236,11 @@ template <int R, bool kWide>
 CLUTCH_SIMD void start_each(I (&sums)[R][4], const Block& b, const Finish& finish) {
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r) {
-    const I rounding = set32(b.facts.rounding[r]);
+    const I rounding = set32(b.facts.rounding()[r]);
     I z[4] = {rounding, rounding, rounding, rounding};
     const std::int8_t* a = b.noise[r * b.noise_step].a + b.column;
     for (int j = 0; j < finish.rank; ++j, a += finish.n) {
-      const I p = set32(b.facts.projections[j * b.facts.step + r]);
+      const I p = set32(b.facts.projections(j)[r]);
       I wide[4];
       if constexpr (kWide) {
         widen_high(load(a), wide);
@@ -318,10 +318,9 @@ inline void row_scalar(const Block& b, const MatmulTask& task) {
       const std::int64_t column = column_of(v, lane);
       std::int64_t product = 0;
       for (int j = 0; task.noise != nullptr && j < task.rank; ++j) {
-        product +=
-            std::int64_t{b.facts.projections[j * b.facts.step]} * b.noise->a[j * task.n + b.column + column];
+        product += std::int64_t{b.facts.projections(j)[0]} * b.noise->a[j * task.n + b.column + column];
       }
-      if (task.noise != nullptr) product = (product + b.facts.rounding[0]) >> task.noise_shift;
+      if (task.noise != nullptr) product = (product + b.facts.rounding()[0]) >> task.noise_shift;
       b.y[column] = divide_any(sums[v * kLanes + lane] + product, task.divider);
     }
   }

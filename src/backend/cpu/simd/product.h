@@ -18,7 +18,7 @@ constexpr bool kPrepares = sizeof(Dot::X) != 1;
 
 // Words of the facts of a call; see Scratch.
 constexpr std::int64_t facts_words(std::int64_t rows, int rank) {
-  return rounded_up(rows + kLanes) * (4 + rank);
+  return rounded_up(rows + kLanes) * (RowFacts::kArrays + rank);
 }
 
 inline std::size_t scratch_bytes(std::int64_t, std::int64_t k, std::int64_t rows, int rank) {
@@ -31,8 +31,7 @@ inline std::size_t scratch_bytes(std::int64_t, std::int64_t k, std::int64_t rows
 struct Scratch {
   Scratch(void* memory, std::int64_t rows, int rank) {
     auto* words = static_cast<std::int32_t*>(memory);
-    const std::int64_t step = rounded_up(rows + kLanes);
-    facts = {words, words + step, words + 4 * step, step, words + 2 * step, words + 3 * step};
+    facts = {words, rounded_up(rows + kLanes)};
     shared_a = words + facts_words(rows, rank);
     prepared = reinterpret_cast<Dot::X*>(shared_a + rank * kColumns);
   }
@@ -83,21 +82,29 @@ class Prefetch {
   Prefetch(Ahead ahead, std::int64_t parts)
       : at_(ahead.data),
         end_(ahead.data + ahead.bytes),
-        part_(static_cast<std::ptrdiff_t>(ahead.bytes) / (parts < 1 ? 1 : parts) + 64) {}
+        groups_((static_cast<std::ptrdiff_t>(ahead.bytes) / (parts < 1 ? 1 : parts) + kGroup - 1) / kGroup) {}
+  // As many lines each time, maybe some beyond the end: a loop of another length now and then would be
+  // guessed wrong by the processor, and blocks wait for that.
   CLUTCH_SIMD void part() {
-    const std::byte* to = end_ - at_ < part_ ? end_ : at_ + part_;
-    for (; at_ < to; at_ += 64) __builtin_prefetch(at_, 0, 2);
+    if (at_ >= end_) return;
+    std::ptrdiff_t left = groups_;
+    do {
+#pragma GCC unroll 8
+      for (std::ptrdiff_t line = 0; line < kGroup; line += 64) __builtin_prefetch(at_ + line, 0, 2);
+      at_ += kGroup;
+    } while (--left > 0);
   }
 
  private:
+  static constexpr std::ptrdiff_t kGroup = 512;
   const std::byte *at_, *end_;
-  std::ptrdiff_t part_;
+  std::ptrdiff_t groups_;
 };
 
 template <Perturb P>
 void run_rows(int rows, const Block& b, const Finish& finish) {
   if constexpr (is_once(P)) {
-    if (finish.halves && b.facts.beyond[0] == 0) return run_block<P, true>(rows, b, finish);
+    if (finish.halves && b.facts.beyond()[0] == 0) return run_block<P, true>(rows, b, finish);
   }
   run_block<P, false>(rows, b, finish);
 }
@@ -145,7 +152,7 @@ void make_ready(const MatmulTask& task, const Stretches& stretches, std::int64_t
   finish_rows(task, P, (end - begin) * stretches.rows, scratch.facts.from(begin * stretches.rows));
   // One answer for a stretch, in each of its rows, where blocks begin.
   for (std::int64_t s = begin; is_once(P) && s < end; ++s) {
-    std::int32_t* beyond = scratch.facts.beyond + s * stretches.rows;
+    std::int32_t* beyond = scratch.facts.beyond() + s * stretches.rows;
     std::int32_t any = 0;
     for (std::int64_t r = 0; r < stretches.rows; ++r) any |= beyond[r];
     for (std::int64_t r = 0; r < stretches.rows; ++r) beyond[r] = any;
