@@ -6,6 +6,7 @@
 #include "backend/cpu/isa_list.h"
 #include "backend/cpu/loaded.h"
 #include "backend/cpu/tile.h"
+#include "backend/cpu/tiles.h"
 #include "backend/cpu/update.h"
 #include "backend/host_states.h"
 #include "base/thread_pool.h"
@@ -14,9 +15,9 @@ namespace clutch {
 namespace cpu {
 namespace {
 
-// Members of a tile: enough rows for the products between states, where there are any; more where rows are
-// narrow, so that calls are few.
-constexpr std::int64_t kLeastMembers = 16, kMostMembers = 48;
+// Members of a tile: enough rows for the products between states, where there are any, half as many in the
+// last pieces; more where rows are narrow, so that calls are few.
+constexpr std::uint32_t kLeastMembers = 16, kMostMembers = 48, kLeastPiecePairs = 4;
 // A chunk's slots stay in a core's second-level cache, beside the weights in use. A panel of weights is read
 // once per chunk: with 24 tokens of 16 members that costs little even from the third-level cache. Where
 // nothing goes token by token, few members with long chunks are better: attention packs its keys and values,
@@ -65,23 +66,18 @@ class CpuBackend : public Backend {
   }
 
   Status evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
-    // Tiles are cut between pairs, and as many for each thread.
-    const std::uint32_t pairs = (request.members() + 1) / 2;
-    const auto threads = static_cast<std::uint32_t>(pool_.threads());
     const Schedule& schedule = model_->schedule;
-    const std::int64_t least = schedule.loops ? kLeastMembers : 2;
-    const auto fit = kTileBytes / (schedule.row_bytes * (schedule.loops ? kGoodChunk : kLongChunk));
-    const auto members = static_cast<std::uint32_t>(std::clamp(fit, least, kMostMembers));
-    const std::uint32_t rounds = (request.members() + threads * members - 1) / (threads * members);
-    const std::uint32_t tiles = std::min(pairs, rounds * threads);
-    const std::uint32_t most = std::min(request.members(), (pairs + tiles - 1) / tiles * 2);
-    prepare(tile_shape(schedule, most, request.length));
+    const std::uint32_t least = schedule.loops ? kLeastMembers : 2;
+    const std::int64_t fit = kTileBytes / (schedule.row_bytes * (schedule.loops ? kGoodChunk : kLongChunk));
+    const auto members = static_cast<std::uint32_t>(std::clamp<std::int64_t>(fit, least, kMostMembers));
+    const Tiles tiles((request.members() + 1) / 2, static_cast<std::uint32_t>(pool_.threads()), members,
+                      schedule.loops ? kLeastPiecePairs : 1);
+    prepare(tile_shape(schedule, std::min(request.members(), tiles.most_members()), request.length));
     const std::int64_t width = model_->program.state_width();
     std::int8_t* states =
         request.states == nullptr ? nullptr : static_cast<HostStates&>(*request.states).values.data();
-    pool_.run(static_cast<int>(tiles), [&](int tile, int thread) {
-      const auto begin = static_cast<std::uint32_t>(std::uint64_t{pairs} * tile / tiles) * 2;
-      const auto end = static_cast<std::uint32_t>(std::uint64_t{pairs} * (tile + 1) / tiles) * 2;
+    pool_.run(static_cast<int>(tiles.count()), [&](int tile, int thread) {
+      const std::uint32_t begin = 2 * tiles.first_pair(tile), end = 2 * tiles.first_pair(tile + 1);
       const std::uint32_t count = std::min(end, request.members()) - begin;
       evaluators_[thread].run(request, result, begin, count,
                               states == nullptr ? nullptr : states + begin * width);
