@@ -55,11 +55,11 @@ class Peak {
     auto found = cpu::find_kernels(backend_name.substr(4));
     if (found.ok()) kernels_ = found.value();
     if (!known()) return;
-    // About 20 ms at a time.
+    // About 40 ms at a time.
     const double start = seconds_now(options_);
     kernels_->multiply_registers(100'000);
     steps_ =
-        static_cast<std::int64_t>(100'000 * 0.02 / std::max(1e-6, (seconds_now(options_) - start) * scale()));
+        static_cast<std::int64_t>(100'000 * 0.04 / std::max(1e-6, (seconds_now(options_) - start) * scale()));
   }
   bool known() const { return kernels_ != nullptr && kernels_->multiply_registers != nullptr; }
 
@@ -188,8 +188,9 @@ Result<double> step_rate(Trainee& trainee, const Work& work) {
   return static_cast<double>(work.what.population) * work.what.tokens / (seconds_now(work.options) - start);
 }
 
+// By repeat: seconds, and the peak on either side of inference and of the step.
 struct Times {
-  std::vector<double> inference, noisy, step, peak;
+  std::vector<double> inference, noisy, step, inference_peak, step_peak;
 };
 
 Status time_repeats(Trainee& trainee, Peak& peak, const Options& options, Times& times) {
@@ -198,6 +199,8 @@ Status time_repeats(Trainee& trainee, Peak& peak, const Options& options, Times&
     const double start = seconds_now(options);
     CLUTCH_RETURN_IF_ERROR(trainee.evaluate(false));
     const double inferred = seconds_now(options);
+    const double between = peak.tera_ops();
+    const double begin = seconds_now(options);
     CLUTCH_RETURN_IF_ERROR(trainee.evaluate(true));
     const double evaluated = seconds_now(options);
     CLUTCH_RETURN_IF_ERROR(trainee.update());
@@ -205,9 +208,10 @@ Status time_repeats(Trainee& trainee, Peak& peak, const Options& options, Times&
     const double after = peak.tera_ops();
     if (repeats.counts()) {
       times.inference.push_back(inferred - start);
-      times.noisy.push_back(evaluated - inferred);
-      times.step.push_back(updated - inferred);
-      times.peak.push_back((before + after) / 2);
+      times.noisy.push_back(evaluated - begin);
+      times.step.push_back(updated - begin);
+      times.inference_peak.push_back((before + between) / 2);
+      times.step_peak.push_back((between + after) / 2);
     }
     before = after;
   }
@@ -287,10 +291,10 @@ Result<Measurement> measure(const Case& what, const Options& options) {
   m.backend = name;
   m.threads = options.threads;
   m.cpu_clock = options.cpu_clock;
-  m.peak_tera_ops = spread_of(times.peak);
-  m.inference = speed_of(times.inference, times.peak, what, program);
-  m.noisy = speed_of(times.noisy, times.peak, what, program);
-  m.step = speed_of(times.step, times.peak, what, program);
+  m.peak_tera_ops = spread_of(times.step_peak);
+  m.inference = speed_of(times.inference, times.inference_peak, what, program);
+  m.noisy = speed_of(times.noisy, times.step_peak, what, program);
+  m.step = speed_of(times.step, times.step_peak, what, program);
   std::vector<double> ratios;
   for (std::size_t i = 0; i < times.step.size(); ++i) ratios.push_back(times.inference[i] / times.step[i]);
   m.step_over_inference = spread_of(ratios);

@@ -60,7 +60,7 @@ class Suite {
     Options options = options_;
     options.backend = backend;
     options.threads = threads;
-    options.least_seconds = 3;  // small cases repeat often, since other work on the machine comes in bursts
+    options.least_seconds = 10;  // other work on the machine comes in bursts
     return options;
   }
 

@@ -185,6 +185,7 @@ struct MeanDivision {
   // floor(v / mean) + 128 for v >= -limit, 0 below. Above the limit, where 2·u still fits as |v| <= 127²,
   // it does not fall below 256, to be saturated as an unsigned byte.
   CLUTCH_SIMD I floored(I v) const { return quotient(max16(add16(v, limit), zero())); }
+  // For |v| <= limit; above it not below 128 either, with v's sign, to be saturated as a byte.
   CLUTCH_SIMD I truncated(I v) const { return copy_sign16(quotient(abs16(v)), v); }
 };
 
