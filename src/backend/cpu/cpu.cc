@@ -21,8 +21,13 @@ constexpr std::uint32_t kLeastMembers = 16, kMostMembers = 48, kLeastPiecePairs 
 // A chunk's slots stay in a core's second-level cache, beside the weights in use. A panel of weights is read
 // once per chunk: with 24 tokens of 16 members that costs little even from the third-level cache. Where
 // nothing goes token by token, few members with long chunks are better: attention packs its keys and values,
-// and rows share a member's noise, chunk by chunk.
-constexpr std::int64_t kTileBytes = 3 << 19, kGoodChunk = 24, kLongChunk = 64;
+// and rows share a member's noise, chunk by chunk, and what one instruction writes is near for the next.
+constexpr std::int64_t kTileBytes = 3 << 19, kGoodChunk = 24;
+constexpr std::int64_t kLoopFreeTileBytes = 1 << 19, kLongChunk = 64;
+
+constexpr std::int64_t tile_bytes(const Schedule& schedule) {
+  return schedule.loops ? kTileBytes : kLoopFreeTileBytes;
+}
 
 class CpuBackend : public Backend {
  public:
@@ -68,7 +73,8 @@ class CpuBackend : public Backend {
   Status evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
     const Schedule& schedule = model_->schedule;
     const std::uint32_t least = schedule.loops ? kLeastMembers : 2;
-    const std::int64_t fit = kTileBytes / (schedule.row_bytes * (schedule.loops ? kGoodChunk : kLongChunk));
+    const std::int64_t tokens = schedule.loops ? kGoodChunk : kLongChunk;
+    const std::int64_t fit = tile_bytes(schedule) / (schedule.row_bytes * tokens);
     const auto members = static_cast<std::uint32_t>(std::clamp<std::int64_t>(fit, least, kMostMembers));
     const Tiles tiles((request.members() + 1) / 2, static_cast<std::uint32_t>(pool_.threads()), members,
                       schedule.loops ? kLeastPiecePairs : 1);
@@ -122,10 +128,10 @@ class CpuBackend : public Backend {
   }
 
  private:
-  // Equal chunks whose slots about fit kTileBytes; of a multiple of four tokens where there are as many,
+  // Equal chunks whose slots about fit tile_bytes(); of a multiple of four tokens where there are as many,
   // since norms and sums of rows go by four.
   static TileShape tile_shape(const Schedule& schedule, std::uint32_t members, std::uint32_t length) {
-    const std::int64_t fit = kTileBytes / (schedule.row_bytes * members);
+    const std::int64_t fit = tile_bytes(schedule) / (schedule.row_bytes * members);
     const auto fours = [](std::int64_t tokens) { return tokens < 3 ? tokens : (tokens + 2) / 4 * 4; };
     const auto most = static_cast<std::uint32_t>(std::clamp<std::int64_t>(fours(fit), 1, length));
     const std::uint32_t chunks = (length + most - 1) / most, equal = (length + chunks - 1) / chunks;
