@@ -192,7 +192,6 @@ inline void embed(const EmbedTask& task) {
   }
 }
 
-// out[i] = f(x[i], y[i], z[i], w[i]) in every row, for as many of them as there are.
 inline void make_vector(const VectorTask& task) {
   for (std::int64_t i = 0; i < task.width; ++i) {
     const std::int32_t step = task.noise.a[i] * task.noise.b[i] >> task.noise_shift;
@@ -200,6 +199,7 @@ inline void make_vector(const VectorTask& task) {
   }
 }
 
+// out[i] = f(x[i], y[i], z[i], w[i]) in every row, for as many of them as there are.
 template <class F>
 void each(const RowTask& task, F f) {
   each_row(task, [&](std::int64_t m, std::int64_t t) {
