@@ -9,9 +9,10 @@ from support import REPOSITORY, TIMEOUT_S, CliTest, main, program, random_seed
 
 class SoakTest(CliTest):
     def test_a_little(self):
+        steps = "25" if os.environ.get("CLUTCH_SANITIZE") else "250"  # of 50 milliseconds or of one
         done = subprocess.run(
-            [REPOSITORY / "tools" / "soak", "--clutch", program(), "--kills", "3", "--damages", "12", "--seed",
-             str(random_seed(self)), "--folder", self.folder],
+            [REPOSITORY / "tools" / "soak", "--clutch", program(), "--kills", "3", "--steps-per-kill", steps, "--damages", "12",
+             "--seed", str(random_seed(self)), "--folder", self.folder],
             env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},  # Open MPI leaks
             cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=5 * TIMEOUT_S,
         )  # fmt: skip
