@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <limits>
 #include <memory>
 #include <optional>
 
@@ -14,6 +15,7 @@
 #include "backend/reference/reference.h"
 #include "backend/select.h"
 #include "base/thread_pool.h"
+#include "bench/neighbours.h"
 #include "bench/phases.h"
 #include "bench/plain.h"
 
@@ -29,14 +31,39 @@ double seconds_now(const Options& options) {
   return (static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec)) / options.threads;
 }
 
-// Whether another repeat is due: of warm-ups, of repeats, of seconds.
+// `additions` of all repeats, as Machine::additions() has them.
+Repeated repeated(const std::vector<double>& additions, const Options& options) {
+  const std::vector<bool> alone = undisturbed(additions);
+  const int count = static_cast<int>(std::count(alone.begin(), alone.end(), true));
+  return {.all = static_cast<int>(alone.size()), .undisturbed = count, .disturbed = count < options.repeats};
+}
+
+// Of values by repeat, those that count.
+std::vector<double> counted(const std::vector<double>& values, const std::vector<double>& additions,
+                            const Options& options) {
+  if (repeated(additions, options).disturbed) return values;
+  const std::vector<bool> alone = undisturbed(additions);
+  std::vector<double> chosen;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (alone[i]) chosen.push_back(values[i]);
+  }
+  return chosen;
+}
+
+Ratio ratio_of(const std::vector<double>& ratios, const std::vector<double>& additions,
+               const Options& options) {
+  return {spread_of(counted(ratios, additions, options)), repeated(additions, options)};
+}
+
+// Whether another repeat is due: of warm-ups, of repeats, of seconds, of undisturbed ones.
 class Repeats {
  public:
   explicit Repeats(const Options& options) : options_(options), done_(-options.warmups) {}
-  bool next() {
+  bool next(const std::vector<double>& additions) {
     const double now = seconds_now(options_);
     if (done_ == 0) start_ = now;
-    return done_++ < options_.repeats || now - start_ < options_.least_seconds;
+    return done_++ < options_.repeats || now - start_ < options_.least_seconds ||
+           (now - start_ < options_.patience && repeated(additions, options_).disturbed);
   }
   bool counts() const { return done_ > 0; }  // no warm-up
 
@@ -46,10 +73,11 @@ class Repeats {
   double start_ = 0;
 };
 
-// Register-only products on as many threads as the backend has.
-class Peak {
+// What the machine gives to as many threads as the backend has: products of registers alone, and its cores'
+// attention.
+class Machine {
  public:
-  Peak(const std::string& backend_name, const Options& options)
+  Machine(const std::string& backend_name, const Options& options)
       : options_(options), pool_({options.threads, options.pinned}) {
     if (!backend_name.starts_with("cpu:")) return;
     auto found = cpu::find_kernels(backend_name.substr(4));
@@ -69,6 +97,15 @@ class Peak {
     const double start = seconds_now(options_);
     pool_.run(options_.threads, [&](int, int) { products += kernels_->multiply_registers(steps_); });
     return 2e-12 * static_cast<double>(products.load()) / (seconds_now(options_) - start);
+  }
+
+  // additions_per_cycle() on the core that gives the fewest; infinite for backends that are not the CPU's,
+  // whose steps neighbours hardly disturb.
+  double additions() {
+    if (kernels_ == nullptr) return std::numeric_limits<double>::infinity();
+    std::vector<double> rates(options_.threads);
+    pool_.run(options_.threads, [&](int task, int) { rates[task] = additions_per_cycle(); });
+    return *std::min_element(rates.begin(), rates.end());
   }
 
  private:
@@ -188,46 +225,73 @@ Result<double> step_rate(Trainee& trainee, const Work& work) {
   return static_cast<double>(work.what.population) * work.what.tokens / (seconds_now(work.options) - start);
 }
 
-// By repeat: seconds, and the peak on either side of inference and of the step.
+// What the machine gave at some moment, or around some work: the mean peak, the fewest additions.
+struct Given {
+  double peak, additions;
+};
+Given look_at(Machine& machine) { return {machine.tera_ops(), machine.additions()}; }
+Given around(const Given& a, const Given& b) {
+  return {(a.peak + b.peak) / 2, std::min(a.additions, b.additions)};
+}
+
+// One kind of work, by repeat.
 struct Times {
-  std::vector<double> inference, noisy, step, inference_peak, step_peak;
+  std::vector<double> seconds, peak, additions;
+  void add(double time, const Given& given) {
+    seconds.push_back(time);
+    peak.push_back(given.peak);
+    additions.push_back(given.additions);
+  }
+};
+struct AllTimes {
+  Times inference, noisy, step;
 };
 
-Status time_repeats(Trainee& trainee, Peak& peak, const Options& options, Times& times) {
-  double before = peak.tera_ops();
-  for (Repeats repeats(options); repeats.next();) {
+Status time_repeats(Trainee& trainee, Machine& machine, const Options& options, AllTimes& times) {
+  Given before = look_at(machine);
+  for (Repeats repeats(options); repeats.next(times.step.additions);) {
     const double start = seconds_now(options);
     CLUTCH_RETURN_IF_ERROR(trainee.evaluate(false));
     const double inferred = seconds_now(options);
-    const double between = peak.tera_ops();
+    const Given between = look_at(machine);
     const double begin = seconds_now(options);
     CLUTCH_RETURN_IF_ERROR(trainee.evaluate(true));
     const double evaluated = seconds_now(options);
     CLUTCH_RETURN_IF_ERROR(trainee.update());
     const double updated = seconds_now(options);
-    const double after = peak.tera_ops();
+    const Given after = look_at(machine);
     if (repeats.counts()) {
-      times.inference.push_back(inferred - start);
-      times.noisy.push_back(evaluated - begin);
-      times.step.push_back(updated - begin);
-      times.inference_peak.push_back((before + between) / 2);
-      times.step_peak.push_back((between + after) / 2);
+      times.inference.add(inferred - start, around(before, between));
+      times.noisy.add(evaluated - begin, around(between, after));
+      times.step.add(updated - begin, around(between, after));
     }
     before = after;
   }
   return {};
 }
 
-Speed speed_of(const std::vector<double>& seconds, const std::vector<double>& peak, const Case& what,
-               const Program& program) {
+Speed speed_of(const Times& times, const Options& options, const Case& what, const Program& program) {
   const double tokens = static_cast<double>(what.population) * what.tokens;
   std::vector<double> rate, ops, share;
-  for (std::size_t i = 0; i < seconds.size(); ++i) {
-    rate.push_back(tokens / seconds[i]);
-    ops.push_back(2e-12 * static_cast<double>(program.multiplies()) * tokens / seconds[i]);
-    share.push_back(peak[i] > 0 ? ops.back() / peak[i] : 0);
+  for (std::size_t i = 0; i < times.seconds.size(); ++i) {
+    rate.push_back(tokens / times.seconds[i]);
+    ops.push_back(2e-12 * static_cast<double>(program.multiplies()) * tokens / times.seconds[i]);
+    share.push_back(times.peak[i] > 0 ? ops.back() / times.peak[i] : 0);
   }
-  return {spread_of(seconds), spread_of(rate), spread_of(ops), spread_of(share)};
+  const auto spread = [&](const std::vector<double>& values) {
+    return spread_of(counted(values, times.additions, options));
+  };
+  return {spread(times.seconds), spread(rate), spread(ops), spread(share)};
+}
+
+// Inference's seconds over the step's.
+Ratio step_over_inference(const AllTimes& times, const Options& options) {
+  std::vector<double> ratios, additions;
+  for (std::size_t i = 0; i < times.step.seconds.size(); ++i) {
+    ratios.push_back(times.inference.seconds[i] / times.step.seconds[i]);
+    additions.push_back(std::min(times.inference.additions[i], times.step.additions[i]));
+  }
+  return ratio_of(ratios, additions, options);
 }
 
 // One more inference and step on kernels that time themselves.
@@ -282,22 +346,21 @@ Result<Measurement> measure(const Case& what, const Options& options) {
   if (!bench.ok()) return bench.status();
   const Program& program = bench.value()->program;
   const std::string name = bench.value()->backend->name();
-  Peak peak(name, options);
-  Times times;
-  CLUTCH_RETURN_IF_ERROR(time_repeats(*bench.value()->trainee, peak, options, times));
+  Machine machine(name, options);
+  AllTimes times;
+  CLUTCH_RETURN_IF_ERROR(time_repeats(*bench.value()->trainee, machine, options, times));
 
   Measurement m;
   m.what = what;
   m.backend = name;
   m.threads = options.threads;
   m.cpu_clock = options.cpu_clock;
-  m.peak_tera_ops = spread_of(times.step_peak);
-  m.inference = speed_of(times.inference, times.inference_peak, what, program);
-  m.noisy = speed_of(times.noisy, times.step_peak, what, program);
-  m.step = speed_of(times.step, times.step_peak, what, program);
-  std::vector<double> ratios;
-  for (std::size_t i = 0; i < times.step.size(); ++i) ratios.push_back(times.inference[i] / times.step[i]);
-  m.step_over_inference = spread_of(ratios);
+  m.peak_tera_ops = spread_of(counted(times.step.peak, times.step.additions, options));
+  m.inference = speed_of(times.inference, options, what, program);
+  m.noisy = speed_of(times.noisy, options, what, program);
+  m.step = speed_of(times.step, options, what, program);
+  m.step_over_inference = step_over_inference(times, options);
+  m.repeated = repeated(times.step.additions, options);
   if (options.phases && name.starts_with("cpu:")) {
     auto phases = time_phases(name, program, what, options.threads);
     if (!phases.ok()) return phases.status();
@@ -306,37 +369,47 @@ Result<Measurement> measure(const Case& what, const Options& options) {
   return m;
 }
 
-Result<Spread> compare(const Work& one, const Work& other) {
+Result<Ratio> compare(const Work& one, const Work& other) {
   std::unique_ptr<Bench> benches[2];
   for (const Work* work : {&one, &other}) {
     auto bench = Bench::make(*work);
     if (!bench.ok()) return bench.status();
     benches[work == &other] = std::move(bench).value();
   }
-  std::vector<double> ratios;
-  for (Repeats repeats(one.options); repeats.next();) {
-    const auto before = step_rate(*benches[0]->trainee, one);
-    const auto between = step_rate(*benches[1]->trainee, other);
-    const auto after = step_rate(*benches[0]->trainee, one);
+  const Work& wider = one.options.threads >= other.options.threads ? one : other;
+  Machine machine(benches[&wider == &other]->backend->name(), wider.options);
+  std::vector<double> ratios, additions;
+  for (Repeats repeats(one.options); repeats.next(additions);) {
+    double fewest = machine.additions();
+    const auto rate_of = [&](int which, const Work& work) {
+      auto rate = step_rate(*benches[which]->trainee, work);
+      fewest = std::min(fewest, machine.additions());
+      return rate;
+    };
+    const auto before = rate_of(0, one), between = rate_of(1, other), after = rate_of(0, one);
     for (const auto* rate : {&before, &between, &after}) {
       if (!rate->ok()) return rate->status();
     }
-    if (repeats.counts()) ratios.push_back((before.value() + after.value()) / 2 / between.value());
+    if (!repeats.counts()) continue;
+    ratios.push_back((before.value() + after.value()) / 2 / between.value());
+    additions.push_back(fewest);
   }
-  return spread_of(ratios);
+  return ratio_of(ratios, additions, one.options);
 }
 
-Result<Spread> stream_over_plain(const Work& work) {
+Result<Ratio> stream_over_plain(const Work& work) {
   const auto bench = Bench::make(work);
   if (!bench.ok()) return bench.status();
   const Program& program = bench.value()->program;
   Trainee stream(*bench.value()->backend, program, work.what, 1, work.what.tokens);
   CLUTCH_RETURN_IF_ERROR(stream.start(program, work.what.noise));
+  Machine machine(bench.value()->backend->name(), work.options);
   const Weights weights = initial_weights(program, 1);
   std::vector<std::int8_t> x(1 << 16, 1);
   std::vector<std::int32_t> y(1 << 16);
-  std::vector<double> ratios;
-  for (Repeats repeats(work.options); repeats.next();) {
+  std::vector<double> ratios, additions;
+  for (Repeats repeats(work.options); repeats.next(additions);) {
+    const double alone = machine.additions();
     const double start = seconds_now(work.options);
     CLUTCH_RETURN_IF_ERROR(stream.evaluate(false));
     const double evaluated = seconds_now(work.options);
@@ -348,9 +421,12 @@ Result<Spread> stream_over_plain(const Work& work) {
         x[t] = static_cast<std::int8_t>(y[t % tensor.rows]);  // so that every product is needed
       }
     }
-    if (repeats.counts()) ratios.push_back((seconds_now(work.options) - evaluated) / (evaluated - start));
+    const double done = seconds_now(work.options);
+    if (!repeats.counts()) continue;
+    ratios.push_back((done - evaluated) / (evaluated - start));
+    additions.push_back(std::min(alone, machine.additions()));
   }
-  return spread_of(ratios);
+  return ratio_of(ratios, additions, work.options);
 }
 
 }  // namespace clutch::bench

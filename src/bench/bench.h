@@ -25,6 +25,7 @@ struct Options {
   int threads = 1;
   int warmups = 1, repeats = 5;
   double least_seconds = 0;  // repeat more often, until as much time has passed
+  double patience = 0;       // and until `repeats` were undisturbed, or as many seconds have passed
   bool verify = true;
   bool phases = false;
   // Time the process spent, divided by the threads, instead of time on the wall: for machines that others
@@ -38,6 +39,20 @@ struct Spread {
   double median = 0, least = 0, most = 0;
 };
 Spread spread_of(std::vector<double> values);
+
+// Repeats, and those in which the cores were this process's alone (neighbours.h), on backends of the CPU: if
+// they are as many as were asked for, only they count. Else all do, and what was measured tells as much about
+// the other guests.
+struct Repeated {
+  int all = 0, undisturbed = 0;
+  bool disturbed = false;
+};
+
+// Of two speeds.
+struct Ratio {
+  Spread spread;
+  Repeated repeated;
+};
 
 // One kind of work: evaluation without noise, with it, or a whole training step.
 struct Speed {
@@ -60,8 +75,9 @@ struct Measurement {
   bool cpu_clock = false;
   Spread peak_tera_ops;  // register-only products of this instruction set on all threads; 0 where unknown
   Speed inference, noisy, step;
-  Spread step_over_inference;  // in member-tokens per second
-  std::vector<Phase> phases;   // where asked for
+  Ratio step_over_inference;  // in member-tokens per second
+  Repeated repeated;          // steps
+  std::vector<Phase> phases;  // where asked for
 };
 
 // Fails where the backend cannot run, or where it differs from the reference.
@@ -73,17 +89,18 @@ struct Work {
   Case what;
   Options options;
 };
-Result<Spread> compare(const Work& one, const Work& other);
+Result<Ratio> compare(const Work& one, const Work& other);
 
 // One stream on one thread without noise, as in generation, against plain_product() on the same matrices and
 // nothing else: the ratio of tokens per second.
-Result<Spread> stream_over_plain(const Work& work);
+Result<Ratio> stream_over_plain(const Work& work);
 
 // A target and what was reached; `missing` says why a row could not be measured.
 struct SuiteRow {
   std::string what;
   double reached = 0, at_least = 0;
   std::string missing;
+  Repeated repeated;
   bool falls_short() const { return missing.empty() && reached < at_least; }
 };
 

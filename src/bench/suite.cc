@@ -1,6 +1,7 @@
 // The targets as one list, and the measurements they need, each made once.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
 #include "bench/bench.h"
@@ -31,12 +32,14 @@ class Suite {
       : options_(options), progress_(progress) {}
 
   void step_of_peak(const std::string& backend, const Case& what, double at_least) {
-    add("step / peak, " + backend + ", " + what.name(), at_least, of(backend, what),
-        [](const Measurement& m) { return m.step.of_peak.median; });
+    add_ratio("step / peak, " + backend + ", " + what.name(), at_least,
+              of(backend, what, [](const Measurement& m) {
+                return Ratio{m.step.of_peak, m.repeated};
+              }));
   }
   void step_of_inference(const std::string& backend, const Case& what, double at_least) {
-    add("step / inference, " + backend + ", " + what.name(), at_least, of(backend, what),
-        [](const Measurement& m) { return m.step_over_inference.median; });
+    add_ratio("step / inference, " + backend + ", " + what.name(), at_least,
+              of(backend, what, [](const Measurement& m) { return m.step_over_inference; }));
   }
   void small_over_large(const std::string& backend, const Case& small, const Case& large, double at_least) {
     compare_rates(fmt::format("population {} / {}, {}, D={}", small.population, large.population, backend,
@@ -61,6 +64,7 @@ class Suite {
     options.backend = backend;
     options.threads = threads;
     options.least_seconds = 10;  // other work on the machine comes in bursts
+    options.patience = std::max(options.patience, 30.0);
     return options;
   }
 
@@ -69,27 +73,24 @@ class Suite {
     add_ratio(what, at_least, compare(one, other));
   }
 
-  void add_ratio(const std::string& what, double at_least, const Result<Spread>& ratio) {
+  void add_ratio(const std::string& what, double at_least, const Result<Ratio>& ratio) {
     rows.push_back({.what = what,
-                    .reached = ratio.ok() ? ratio.value().median : 0,
+                    .reached = ratio.ok() ? ratio.value().spread.median : 0,
                     .at_least = at_least,
-                    .missing = ratio.ok() ? std::string() : ratio.status().message()});
+                    .missing = ratio.ok() ? std::string() : ratio.status().message(),
+                    .repeated = ratio.ok() ? ratio.value().repeated : Repeated()});
   }
 
-  const Result<Measurement>& of(const std::string& backend, const Case& what) {
+  // A ratio of a measurement, which is made if it was not yet.
+  Result<Ratio> of(const std::string& backend, const Case& what, Ratio (*ratio)(const Measurement&)) {
     const std::string key = fmt::format("{}, {} threads, {}", backend, options_.threads, what.name());
-    const auto found = done_.find(key);
-    if (found != done_.end()) return found->second;
-    progress_(key);
-    return done_.emplace(key, measure(what, with(backend, options_.threads))).first->second;
-  }
-
-  template <class F>
-  void add(const std::string& what, double at_least, const Result<Measurement>& measured, F ratio) {
-    rows.push_back({.what = what,
-                    .reached = measured.ok() ? ratio(measured.value()) : 0,
-                    .at_least = at_least,
-                    .missing = measured.ok() ? std::string() : measured.status().message()});
+    if (!done_.contains(key)) {
+      progress_(key);
+      done_.emplace(key, measure(what, with(backend, options_.threads)));
+    }
+    const Result<Measurement>& measured = done_.at(key);
+    if (!measured.ok()) return measured.status();
+    return ratio(measured.value());
   }
 
   Options options_;

@@ -51,25 +51,38 @@ std::string as_json(const Measurement& m) {
                                       {"inference", to_json(m.inference)},
                                       {"noisy", to_json(m.noisy)},
                                       {"step", to_json(m.step)},
-                                      {"step_over_inference", to_json(m.step_over_inference)},
+                                      {"step_over_inference", to_json(m.step_over_inference.spread)},
+                                      {"repeats", m.repeated.all},
+                                      {"undisturbed", m.repeated.undisturbed},
+                                      {"disturbed", m.repeated.disturbed},
                                       {"phases", phases}};
   return all.dump(2) + "\n";
 }
 
 std::string as_csv(const Measurement& m) {
   std::string text =
-      "backend,threads,clock,dim,layers,tokens,population,work,tokens_per_second,least,most,tera_ops,of_"
-      "peak\n";
+      "backend,threads,clock,dim,layers,tokens,population,work,tokens_per_second,least,most,tera_ops,of_peak,"
+      "repeats,undisturbed\n";
   const auto row = [&](const char* work, const bench::Speed& s) {
-    text += fmt::format("{},{},{},{},{},{},{},{},{:.0f},{:.0f},{:.0f},{:.4f},{:.4f}\n", m.backend, m.threads,
-                        m.cpu_clock ? "cpu" : "wall", m.what.model.dim, m.what.model.layers, m.what.tokens,
-                        m.what.population, work, s.tokens_per_second.median, s.tokens_per_second.least,
-                        s.tokens_per_second.most, s.tera_ops.median, s.of_peak.median);
+    text += fmt::format("{},{},{},{},{},{},{},{},{:.0f},{:.0f},{:.0f},{:.4f},{:.4f},{},{}\n", m.backend,
+                        m.threads, m.cpu_clock ? "cpu" : "wall", m.what.model.dim, m.what.model.layers,
+                        m.what.tokens, m.what.population, work, s.tokens_per_second.median,
+                        s.tokens_per_second.least, s.tokens_per_second.most, s.tera_ops.median,
+                        s.of_peak.median, m.repeated.all, m.repeated.undisturbed);
   };
   row("inference", m.inference);
   row("noisy", m.noisy);
   row("step", m.step);
   return text;
+}
+
+std::string words(const bench::Repeated& repeated) {
+  if (!repeated.disturbed)
+    return fmt::format("of {} steps the {} undisturbed ones count", repeated.all, repeated.undisturbed);
+  return fmt::format(
+      "all {} steps count, {} of them undisturbed: others used the cores (wait for them with --patience "
+      "SECONDS)",
+      repeated.all, repeated.undisturbed);
 }
 
 std::string as_table(const Measurement& m) {
@@ -89,7 +102,8 @@ std::string as_table(const Measurement& m) {
   row("inference", m.inference);
   row("with noise", m.noisy);
   row("step", m.step);
-  text += fmt::format("\nstep over inference: {:.3f}\n", m.step_over_inference.median);
+  text += fmt::format("\nstep over inference: {:.3f}\n{}\n", m.step_over_inference.spread.median,
+                      words(m.repeated));
   if (!m.phases.empty()) text += "\nof a step's time on all threads:\n";
   for (const bench::Phase& phase : m.phases)
     text += fmt::format("  {:18} {:>6.2f} %\n", phase.name, 100 * phase.share);
@@ -97,13 +111,15 @@ std::string as_table(const Measurement& m) {
 }
 
 std::string suite_table(const std::vector<SuiteRow>& rows) {
-  std::string text = fmt::format("{:66} {:>8} {:>9}\n", "", "reached", "at least");
+  std::string text =
+      fmt::format("{:74} {:>8} {:>9} {:>8} {:>12}\n", "", "reached", "at least", "repeats", "undisturbed");
   for (const SuiteRow& row : rows) {
     if (row.missing.empty()) {
-      text += fmt::format("{:66} {:>8.3f} {:>9.2f}{}\n", row.what, row.reached, row.at_least,
-                          row.falls_short() ? "  SHORT" : "");
+      text += fmt::format("{:74} {:>8.3f} {:>9.2f} {:>8} {:>12}{}{}\n", row.what, row.reached, row.at_least,
+                          row.repeated.all, row.repeated.undisturbed, row.falls_short() ? "  SHORT" : "",
+                          row.repeated.disturbed ? "  disturbed" : "");
     } else {
-      text += fmt::format("{:66} {:>8} {:>9.2f}  {}\n", row.what, "-", row.at_least, row.missing);
+      text += fmt::format("{:74} {:>8} {:>9.2f}  {}\n", row.what, "-", row.at_least, row.missing);
     }
   }
   return text;
@@ -115,11 +131,16 @@ Status run(Options& options) {
   if (options.suite) {
     const auto rows = bench::run_suite(options.how, [](const std::string& what) { say(what + "\n"); });
     CLUTCH_RETURN_IF_ERROR(write_stdout(suite_table(rows)));
-    int fell = 0;
-    for (const SuiteRow& row : rows) fell += row.falls_short();
+    int fell = 0, disturbed = 0;
+    for (const SuiteRow& row : rows) {
+      fell += row.falls_short();
+      disturbed += row.falls_short() && row.repeated.disturbed;
+    }
     if (fell == 0) return {};
-    return fail("bench", fmt::format("{} of {} rows fall short", fell, rows.size()),
-                "try again on an idle machine; --cpu-clock leaves out what others take");
+    return fail("bench",
+                fmt::format("{} of {} rows fall short, {} of them while others used the cores", fell,
+                            rows.size(), disturbed),
+                "try again on an idle machine, or wait longer for it to be idle with --patience SECONDS");
   }
   auto m = bench::measure(options.what, options.how);
   if (!m.ok()) return m.status();
@@ -164,6 +185,13 @@ void add_bench(CLI::App& app, int& exit_status) {
       ->capture_default_str();
   command->add_option("--repeats", options->how.repeats, "Timed steps")
       ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
+  command
+      ->add_option(
+          "--patience", options->how.patience,
+          "Repeat for up to so many seconds until --repeats steps were undisturbed by other guests of the "
+          "host; --suite waits 30 at least for each measurement")
+      ->check(CLI::Range(0.0, 1e6))
       ->capture_default_str();
   command->add_option("--format", options->format, "table, csv or json")
       ->check(CLI::IsMember({"table", "csv", "json"}))

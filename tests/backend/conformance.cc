@@ -60,7 +60,8 @@ class Pattern {
  public:
   explicit Pattern(const std::string& text) {
     if (regcomp(&compiled_, text.c_str(), REG_EXTENDED | REG_NOSUB) != 0) {
-      throw CLI::ValidationError("--pattern", fmt::format("'{}' is no regular expression; write one as grep -E takes it", text));
+      throw CLI::ValidationError(
+          "--pattern", fmt::format("'{}' is no regular expression; write one as grep -E takes it", text));
     }
   }
   ~Pattern() { regfree(&compiled_); }

@@ -1,0 +1,32 @@
+// What tells whether a core is ours alone.
+#include "bench/neighbours.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <vector>
+
+namespace clutch::bench {
+namespace {
+
+TEST(Neighbours, AdditionsFitIntoCycles) {
+  const double rate = additions_per_cycle();
+  EXPECT_GT(rate, 0.1);  // shared by many
+  EXPECT_LT(rate, 16);   // no processor issues as many
+}
+
+TEST(Neighbours, TheMostIsUndisturbedAndHalfOfItIsNot) {
+  std::vector<double> rates;
+  for (int i = 0; i < 20; ++i) rates.push_back(additions_per_cycle());
+  const double most =
+      *std::max_element(rates.begin(), rates.end());  // of this process, unless a test before had more
+  EXPECT_EQ(undisturbed({most / 2, 100 * most, most / 100}), (std::vector<bool>{false, true, false}));
+  const std::vector<bool> alone = undisturbed(rates);
+  for (std::size_t i = 0; i < rates.size(); ++i) {
+    for (std::size_t j = 0; j < rates.size(); ++j) EXPECT_TRUE(!alone[i] || alone[j] || rates[j] < rates[i]);
+  }
+  EXPECT_TRUE(undisturbed({}).empty());
+}
+
+}  // namespace
+}  // namespace clutch::bench

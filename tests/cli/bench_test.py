@@ -1,0 +1,53 @@
+"""`clutch bench` measures what it says, in every format."""
+
+import json
+
+from support import CliTest, main
+
+SMALL = ["--dim", "16", "--layers", "1", "--tokens", "4", "--population", "4", "--warmups", "0"]
+
+
+class BenchTest(CliTest):
+    def bench(self, *words, repeats=3):
+        return self.good("bench", *SMALL, "--repeats", repeats, *words).decode()
+
+    def test_json(self):
+        for backend in ("cpu", "cpu:scalar", "reference"):
+            found = json.loads(self.bench("--format", "json", "--backend", backend, "--phases"))
+            self.assertTrue(found["backend"].startswith(backend), found)
+            for work in ("inference", "noisy", "step"):
+                for value in found[work].values():
+                    self.assertLessEqual(value["least"], value["median"])
+                    self.assertLessEqual(value["median"], value["most"])
+                self.assertGreater(found[work]["tokens_per_second"]["median"], 0)
+            self.assertEqual(found["repeats"], 3)
+            self.assertEqual(found["disturbed"], found["undisturbed"] < 3)
+            if backend == "reference":
+                self.assertFalse(found["disturbed"])
+            else:
+                self.assertGreater(sum(found["phases"].values()), 0.99)
+            if found["backend"] in ("reference", "cpu:scalar"):  # which have no peak
+                self.assertEqual(found["peak_tera_ops"]["most"], 0)
+            else:
+                self.assertGreater(found["peak_tera_ops"]["least"], found["step"]["tera_ops"]["median"])
+
+    def test_csv(self):
+        header, *rows = [line.split(",") for line in self.bench("--format", "csv").splitlines()]
+        self.assertEqual([dict(zip(header, row, strict=True))["work"] for row in rows], ["inference", "noisy", "step"])
+
+    def test_table_says_what_counts(self):
+        self.assertRegex(self.bench(), r"of 3 steps the 3 undisturbed ones count|all 3 steps count, [0-2] of them undisturbed")
+
+    def test_patience_ends(self):
+        """More threads than cores disturb each other all the time, or hardly; either way it ends."""
+        found = json.loads(self.bench("--format", "json", "--patience", "1", "-t", "16", repeats=2))
+        self.assertGreaterEqual(found["repeats"], 2)
+        self.assertEqual(found["disturbed"], found["undisturbed"] < 2)
+
+    def test_refusals(self):
+        self.check_refusal(self.clutch("bench", "--backend", "cpu:avx3"), "cpu:avx3")
+        self.assertNotEqual(self.clutch("bench", "--patience", "-1").status, 0)
+
+
+if __name__ == "__main__":
+    main()
