@@ -14,10 +14,7 @@ constexpr int kChunks = 150;  // each of a chain and of additions, 20 microsecon
 std::atomic<double> most{0};
 
 // The compiler may not know what is in x from here on, nor leave out what made it.
-template <class... T>
-void keep(T&... x) {
-  (..., [&] { asm volatile("" : "+r"(x)); }());
-}
+void keep(std::uint64_t& x) { asm volatile("" : "+r"(x)); }
 
 double seconds_of(auto work) {
   const auto start = std::chrono::steady_clock::now();
@@ -40,8 +37,10 @@ void add() {
   std::uint64_t a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0;
   for (int i = 0; i < 2'000; ++i) {
     for (int j = 0; j < 4; ++j) {
-      ++a, ++b, ++c, ++d, ++e, ++f, ++g, ++h;
-      keep(a, b, c, d, e, f, g, h);
+      for (std::uint64_t* sum : {&a, &b, &c, &d, &e, &f, &g, &h}) {
+        ++*sum;
+        keep(*sum);
+      }
     }
   }
 }
@@ -55,7 +54,8 @@ double additions_per_cycle() {
     chain = seconds_of(multiply_in_a_chain);
     adding += seconds_of(add);
   }
-  // One of the shortest: interrupted chains, and those that waited for a neighbour's multiplications, are longer.
+  // One of the shortest: interrupted chains, and those that waited for a neighbour's multiplications, are
+  // longer.
   std::nth_element(chains.begin(), chains.begin() + kChunks / 10, chains.end());
   const double cycle = chains[kChunks / 10] / (10'000 * 3);
   const double rate = 64'000.0 * kChunks / (adding / cycle);
