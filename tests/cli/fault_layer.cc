@@ -1,10 +1,12 @@
 // A Vulkan layer that makes a device fail, so that tests see what the program does then. CLUTCH_FAULT names
 // the fault: "lost:N" loses the device at submission N, "memory:BYTES" has no memory for a larger allocation,
-// "heap:BYTES" says that its memory is as large, "int64" hides integers of 64 bits. tests/cli/vulkan_test.py
-// loads it by VK_LAYER_PATH and VK_INSTANCE_LAYERS.
+// "heap:BYTES" says that its memory is as large, "int64" hides integers of 64 bits, "barriers" leaves
+// barriers out, for layers below to notice. tests/cli/vulkan_test.py loads it by VK_LAYER_PATH and
+// VK_INSTANCE_LAYERS.
 #include <vulkan/vk_layer.h>
 #include <vulkan/vulkan.h>
 
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -17,6 +19,7 @@ PFN_vkGetPhysicalDeviceFeatures2 next_features2 = nullptr;
 PFN_vkGetPhysicalDeviceMemoryProperties next_memory_properties = nullptr;
 PFN_vkQueueSubmit next_submit = nullptr;
 PFN_vkAllocateMemory next_allocate = nullptr;
+PFN_vkCmdPipelineBarrier next_barrier = nullptr;
 VkInstance the_instance = VK_NULL_HANDLE;
 int submissions = 0;
 
@@ -64,6 +67,8 @@ VKAPI_ATTR VkResult VKAPI_CALL create_device(VkPhysicalDevice physical, const Vk
   if (result != VK_SUCCESS) return result;
   next_submit = reinterpret_cast<PFN_vkQueueSubmit>(next_device_proc(*device, "vkQueueSubmit"));
   next_allocate = reinterpret_cast<PFN_vkAllocateMemory>(next_device_proc(*device, "vkAllocateMemory"));
+  next_barrier =
+      reinterpret_cast<PFN_vkCmdPipelineBarrier>(next_device_proc(*device, "vkCmdPipelineBarrier"));
   return result;
 }
 
@@ -95,6 +100,15 @@ VKAPI_ATTR VkResult VKAPI_CALL allocate(VkDevice device, const VkMemoryAllocateI
   return next_allocate(device, info, allocator, memory);
 }
 
+VKAPI_ATTR void VKAPI_CALL barrier(VkCommandBuffer commands, VkPipelineStageFlags before,
+                                   VkPipelineStageFlags after, VkDependencyFlags flags,
+                                   std::uint32_t memories, const VkMemoryBarrier* memory,
+                                   std::uint32_t buffers, const VkBufferMemoryBarrier* buffer,
+                                   std::uint32_t images, const VkImageMemoryBarrier* image) {
+  if (fault("barriers") == 0) return;
+  next_barrier(commands, before, after, flags, memories, memory, buffers, buffer, images, image);
+}
+
 PFN_vkVoidFunction own(const char* name) {
   const struct {
     const char* name;
@@ -105,7 +119,8 @@ PFN_vkVoidFunction own(const char* name) {
       {"vkGetPhysicalDeviceFeatures2", reinterpret_cast<PFN_vkVoidFunction>(features2)},
       {"vkGetPhysicalDeviceMemoryProperties", reinterpret_cast<PFN_vkVoidFunction>(memory_properties)},
       {"vkQueueSubmit", reinterpret_cast<PFN_vkVoidFunction>(queue_submit)},
-      {"vkAllocateMemory", reinterpret_cast<PFN_vkVoidFunction>(allocate)}};
+      {"vkAllocateMemory", reinterpret_cast<PFN_vkVoidFunction>(allocate)},
+      {"vkCmdPipelineBarrier", reinterpret_cast<PFN_vkVoidFunction>(barrier)}};
   for (const auto& f : functions) {
     if (std::strcmp(f.name, name) == 0) return f.function;
   }

@@ -79,14 +79,26 @@ class VulkanTest(CliTest):
             self.assertEqual(digests(self.folder / f"{rule}-vulkan:0"), expected)
             self.assertEqual(digests(self.folder / f"{rule}-vulkan"), expected)
 
-    def test_validation_layers_say_nothing(self):
-        self.environment(**VALIDATION)
+    def validated(self):
+        """What the validation layers found wrong in a short run."""
         outcome = self.attempt(self.folder / "run", backend="vulkan:0", steps=3, validate_every=1, sample_every=2)
-        self.assertEqual(outcome.status, 0, outcome.err)
         said = outcome.err + outcome.out.decode()
         if "Inserted device layer \"VK_LAYER_KHRONOS_validation\"" not in said:
             self.skipTest("vulkan-validationlayers is not installed")
-        self.assertIsNone(re.search(r"VUID|UNASSIGNED|SYNC-HAZARD|Validation (Error|Warning|Performance)", said), said)
+        self.assertEqual(outcome.status, 0, outcome.err)
+        return re.findall(r"VUID|UNASSIGNED|SYNC-HAZARD|Validation (?:Error|Warning|Performance)", said)
+
+    def test_validation_layers_say_nothing(self):
+        self.environment(**VALIDATION)
+        self.assertEqual(self.validated(), [])
+
+    def test_validation_layers_would_see_a_missing_barrier(self):
+        self.fault("barriers")
+        layers = "VK_LAYER_CLUTCH_fault:VK_LAYER_KHRONOS_validation"  # the first is nearest to the program
+        self.environment(
+            **{**VALIDATION, "VK_INSTANCE_LAYERS": layers}, VK_LAYER_PATH=f"{self.folder}:/usr/share/vulkan/explicit_layer.d"
+        )
+        self.assertIn("SYNC-HAZARD", self.validated())
 
     def test_a_device_lost_in_mid_run_leaves_a_run_that_goes_on_elsewhere(self):
         self.attempt(self.folder / "whole", backend="cpu")
