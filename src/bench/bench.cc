@@ -73,8 +73,7 @@ class Repeats {
   double start_ = 0;
 };
 
-// What the machine gives to as many threads as the backend has: products of registers alone, and its cores'
-// attention.
+// What the machine gives to as many threads as the backend has: products of registers alone, and additions.
 class Machine {
  public:
   Machine(const std::string& backend_name, const Options& options)
@@ -361,6 +360,7 @@ Result<Measurement> measure(const Case& what, const Options& options) {
   m.step = speed_of(times.step, options, what, program);
   m.step_over_inference = step_over_inference(times, options);
   m.repeated = repeated(times.step.additions, options);
+  if (name.starts_with("cpu:")) m.additions_per_cycle = spread_of(times.step.additions);
   if (options.phases && name.starts_with("cpu:")) {
     auto phases = time_phases(name, program, what, options.threads);
     if (!phases.ok()) return phases.status();

@@ -77,6 +77,9 @@ struct Measurement {
   Speed inference, noisy, step;
   Ratio step_over_inference;  // in member-tokens per second
   Repeated repeated;          // steps
+  // Around all of them, on the core that gave the fewest (neighbours.h); 0 for backends that are not the
+  // CPU's.
+  Spread additions_per_cycle;
   std::vector<Phase> phases;  // where asked for
 };
 

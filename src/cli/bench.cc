@@ -55,6 +55,7 @@ std::string as_json(const Measurement& m) {
                                       {"repeats", m.repeated.all},
                                       {"undisturbed", m.repeated.undisturbed},
                                       {"disturbed", m.repeated.disturbed},
+                                      {"additions_per_cycle", to_json(m.additions_per_cycle)},
                                       {"phases", phases}};
   return all.dump(2) + "\n";
 }
@@ -104,6 +105,10 @@ std::string as_table(const Measurement& m) {
   row("step", m.step);
   text += fmt::format("\nstep over inference: {:.3f}\n{}\n", m.step_over_inference.spread.median,
                       words(m.repeated));
+  if (m.additions_per_cycle.median > 0) {
+    text += fmt::format("additions per cycle: {:.2f} ({:.2f} to {:.2f})\n", m.additions_per_cycle.median,
+                        m.additions_per_cycle.least, m.additions_per_cycle.most);
+  }
   if (!m.phases.empty()) text += "\nof a step's time on all threads:\n";
   for (const bench::Phase& phase : m.phases)
     text += fmt::format("  {:18} {:>6.2f} %\n", phase.name, 100 * phase.share);

@@ -24,7 +24,9 @@ class BenchTest(CliTest):
             self.assertEqual(found["disturbed"], found["undisturbed"] < 3)
             if backend == "reference":
                 self.assertFalse(found["disturbed"])
+                self.assertEqual(found["additions_per_cycle"]["most"], 0)
             else:
+                self.assertGreater(found["additions_per_cycle"]["least"], 0)
                 self.assertGreater(sum(found["phases"].values()), 0.99)
             if found["backend"] in ("reference", "cpu:scalar"):  # which have no peak
                 self.assertEqual(found["peak_tera_ops"]["most"], 0)
