@@ -24,6 +24,9 @@ constexpr std::uint32_t kLeastMembers = 16, kMostMembers = 48, kLeastPiecePairs 
 // and rows share a member's noise, chunk by chunk, and what one instruction writes is near for the next.
 constexpr std::int64_t kTileBytes = 3 << 19, kGoodChunk = 24;
 constexpr std::int64_t kLoopFreeTileBytes = 1 << 19, kLongChunk = 64;
+// Rows that are kept for tokens which come again; see TileShape. Of English bytes, 9 of 12 are different, 14
+// of 24, 23 of 64, 37 of 256.
+constexpr std::int64_t kKeptBytes = 4 << 20;
 
 constexpr std::int64_t tile_bytes(const Schedule& schedule) {
   return schedule.loops ? kTileBytes : kLoopFreeTileBytes;
@@ -48,10 +51,13 @@ class CpuBackend : public Backend {
     for (const Slot& slot : program.slots) row += padded(slot.width);
     const std::int64_t tile = std::max(kLeastTileBytes, kTile * row) + kTile * pair_noise;
     const std::int64_t tile_states = workload.carries ? 0 : kTile * program.state_width();
+    const std::int64_t kept =
+        std::min(kKeptBytes, kTile * std::min(std::int64_t{workload.length}, program.vocab) *
+                                 make_schedule(program, Shortcuts::kAll).kept_bytes);
     MemoryPlan plan{"", 0, host_parts(program, workload)};
     plan.parts.push_back({"weights", packed});
     // Tiles and noise of each thread, votes of the largest tensor.
-    plan.parts.push_back({"work", pool_.threads() * (tile + tile_states) + 4 * largest});
+    plan.parts.push_back({"work", pool_.threads() * (tile + tile_states + kept) + 4 * largest});
     return std::vector<MemoryPlan>{plan};
   }
 
@@ -114,7 +120,7 @@ class CpuBackend : public Backend {
       buffer.emplace_back(program.slots[instruction.dst].width * request.length);
     }
     std::vector<std::int64_t> losses(request.members());
-    const Schedule schedule = make_schedule(program, Fusion::kNone);  // writes every slot
+    const Schedule schedule = make_schedule(program, Shortcuts::kNone);  // writes every slot
     TileEvaluator evaluator(*model_, schedule, tile_shape(schedule, unit, request.length));
     evaluator.run(request, {.losses = losses, .logits = {}}, first, unit, copy.data(), &buffer,
                   member - first);
@@ -129,18 +135,20 @@ class CpuBackend : public Backend {
 
  private:
   // Equal chunks whose slots about fit tile_bytes(); of a multiple of four tokens where there are as many,
-  // since norms and sums of rows go by four.
+  // since norms and sums of rows go by four. Stretches of as many chunks as kKeptBytes hold rows for.
   static TileShape tile_shape(const Schedule& schedule, std::uint32_t members, std::uint32_t length) {
     const std::int64_t fit = tile_bytes(schedule) / (schedule.row_bytes * members);
     const auto fours = [](std::int64_t tokens) { return tokens < 3 ? tokens : (tokens + 2) / 4 * 4; };
     const auto most = static_cast<std::uint32_t>(std::clamp<std::int64_t>(fours(fit), 1, length));
     const std::uint32_t chunks = (length + most - 1) / most, equal = (length + chunks - 1) / chunks;
-    return {members, std::min(length, equal < 3 ? equal : (equal + 3) / 4 * 4)};
+    const std::uint32_t chunk = std::min(length, equal < 3 ? equal : (equal + 3) / 4 * 4);
+    const std::int64_t kept = kKeptBytes / (std::max<std::int64_t>(schedule.kept_bytes, 1) * members * chunk);
+    return {members, chunk, chunk * static_cast<std::uint32_t>(std::clamp<std::int64_t>(kept, 1, chunks))};
   }
 
   // Evaluators, one per thread, that fit the shape; kept from call to call.
   void prepare(const TileShape& shape) {
-    if (!evaluators_.empty() && shape_.members == shape.members && shape_.chunk == shape.chunk) return;
+    if (!evaluators_.empty() && shape_ == shape) return;
     evaluators_.clear();
     for (int t = 0; t < pool_.threads(); ++t) evaluators_.emplace_back(*model_, model_->schedule, shape);
     shape_ = shape;

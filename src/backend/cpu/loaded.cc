@@ -12,7 +12,7 @@ LoadedModel::LoadedModel(const Program& the_program, const NoiseShape& the_shape
       shape(the_shape),
       bounds(std::move(the_bounds)),
       kernels(the_kernels),
-      schedule(make_schedule(the_program, Fusion::kBiases)),
+      schedule(make_schedule(the_program, Shortcuts::kAll)),
       turns(the_program.window > 0 ? split_turns() : nullptr),
       weights(the_weights) {
   const std::size_t tensors = program.tensors.size();

@@ -104,17 +104,42 @@ Order order_of(const Program& program, const std::vector<int>& component) {
   return row_by_row ? Order::kMemberByMember : Order::kNodeByNode;
 }
 
-std::vector<Group> make_groups(const Program& program) {
+// By instruction, whether its result depends on nothing but which token it is: no state, no position. All or
+// none of them where no product is among those that do.
+std::vector<bool> find_by_token(const Program& program) {
+  std::vector<bool> slots(program.slots.size(), false), found(program.instructions.size(), false);
+  bool products = false;
+  for (std::size_t i = 0; i < program.instructions.size(); ++i) {
+    const Instruction& instruction = program.instructions[i];
+    const bool by_token = instruction.op != Op::rotate && instruction.op != Op::attend &&
+                          std::all_of(instruction.in.begin(), instruction.in.end(),
+                                      [&](int slot) { return slot == kNothing || slots[slot]; });
+    slots[instruction.dst] = found[i] = by_token;
+    products = products || (by_token && instruction.op == Op::matmul);
+  }
+  if (!products) found.assign(found.size(), false);
+  return found;
+}
+
+// `by_token`: of instructions. Their groups come first, since nothing else is read there.
+std::vector<Group> make_groups(const Program& program, const std::vector<bool>& by_token) {
   Graph graph(program);
   const int instructions = static_cast<int>(program.instructions.size());
+  const auto goes_by_token = [&](const std::vector<int>& component) {
+    return component.front() < instructions && by_token[component.front()];
+  };
+  std::vector<std::vector<int>> components = graph.components();
+  std::stable_partition(components.begin(), components.end(), goes_by_token);
   std::vector<Group> groups;
-  for (std::vector<int>& component : graph.components()) {
+  for (std::vector<int>& component : components) {
     const Order order = order_of(program, component);
+    const bool token = goes_by_token(component);
     // Within a loop a token's states are read first, then its instructions run in program order.
     std::sort(component.begin(), component.end(),
               [&](int a, int b) { return std::pair(a < instructions, a) < std::pair(b < instructions, b); });
-    if (order == Order::kTokenByToken || groups.empty() || groups.back().order != order) {
-      groups.push_back({order, {}});
+    if (order == Order::kTokenByToken || groups.empty() || groups.back().order != order ||
+        groups.back().by_token != token) {
+      groups.push_back({order, token, {}});
     }
     for (const int index : component) groups.back().nodes.push_back(graph.node(index));
   }
@@ -197,6 +222,27 @@ void fuse_sums(const Program& program, std::vector<Group>& groups) {
       group.nodes.erase(group.nodes.begin() + static_cast<std::ptrdiff_t>(--i));
     }
   }
+}
+
+// See Schedule.
+std::vector<int> find_kept(const Program& program, const std::vector<Group>& groups) {
+  std::vector<bool> by_token(program.slots.size(), false), read(program.slots.size(), false);
+  for (const Group& group : groups) {
+    for (const Node& node : group.nodes) {
+      const Node::Written written = node.writes(program);
+      for (const int slot : {written.out, written.sum}) {
+        if (slot != kNothing) by_token[slot] = group.by_token;
+      }
+      if (group.by_token) continue;
+      for (const int slot : node.reads(program)) read[slot] = true;
+    }
+  }
+  read[program.output] = true;
+  std::vector<int> kept;
+  for (int slot = 0; slot < static_cast<int>(program.slots.size()); ++slot) {
+    if (by_token[slot] && read[slot]) kept.push_back(slot);
+  }
+  return kept;
 }
 
 // By slot, the slot whose memory it has: its own, or that of an operand which nothing else reads, where a
@@ -286,13 +332,17 @@ std::vector<int> Node::reads(const Program& program) const {
   return slots;
 }
 
-Schedule make_schedule(const Program& program, Fusion fusion) {
+Schedule make_schedule(const Program& program, Shortcuts shortcuts) {
   Schedule schedule;
-  schedule.groups = make_groups(program);
-  if (fusion == Fusion::kBiases) {
+  if (shortcuts == Shortcuts::kNone) {
+    schedule.groups = make_groups(program, std::vector<bool>(program.instructions.size(), false));
+  } else {
+    schedule.groups = make_groups(program, find_by_token(program));
     fuse_biases(program, schedule.groups);
     fuse_sums(program, schedule.groups);
   }
+  schedule.kept = find_kept(program, schedule.groups);
+  for (const int slot : schedule.kept) schedule.kept_bytes += padded(program.slots[slot].width);
   const std::vector<int> homes = find_homes(program, schedule.groups);
   const Places places = place(lifetimes(program, schedule.groups, homes));
   for (const int home : homes) schedule.offsets.push_back(places.offsets[home]);

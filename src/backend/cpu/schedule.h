@@ -1,6 +1,8 @@
 // From a program to an order of work over a chunk of tokens. The text is known in advance, so whatever does
 // not depend on a state can run for all tokens of a chunk at once; only instructions on a path from a state
-// to its own next value must go token by token. And where each slot lives in a chunk's scratch memory.
+// to its own next value must go token by token. What depends on nothing but which token it is, like the first
+// layer's products with its input, is the same wherever the token comes again. And where each slot lives in a
+// chunk's scratch memory.
 #pragma once
 
 #include <cstdint>
@@ -25,11 +27,11 @@ struct Node {
   Written writes(const Program& program) const;
 };
 
-// Pairs of instructions that one kernel computes. Where nothing else reads the slot between them, which is
-// then never written: norm then bias; bias then gelu; bias then add_rescale, as its second operand; add_bias
-// then mix, as its third. And add_bias then gate, as its first operand, where the two follow each other: both
-// slots are written.
-enum class Fusion { kNone, kBiases };
+// With shortcuts, one kernel computes pairs of instructions. Where nothing else reads the slot between them,
+// which is then never written: norm then bias; bias then gelu; bias then add_rescale, as its second operand;
+// add_bias then mix, as its third. And add_bias then gate, as its first operand, where the two follow each
+// other: both slots are written. And groups by token are set apart, where there is a product in them.
+enum class Shortcuts { kNone, kAll };
 
 // In what order the nodes of a group meet the rows of a tile's chunk.
 enum class Order {
@@ -40,18 +42,21 @@ enum class Order {
 };
 struct Group {
   Order order = Order::kNodeByNode;
+  bool by_token = false;  // depends on a row's token alone
   std::vector<Node> nodes;
 };
 
 struct Schedule {
   std::vector<Group> groups;
+  std::vector<int> kept;        // slots that groups by token, which come first, write and others read
+  std::int64_t kept_bytes = 0;  // of their rows of a token
   std::vector<std::int64_t>
       offsets;                 // by slot, into a row's scratch; slots that are never alive together share
   std::int64_t row_bytes = 0;  // scratch of one token of one member
   bool loops = false;          // some group goes token by token
 };
 
-// For a program that verify() accepts.
-Schedule make_schedule(const Program& program, Fusion fusion);
+// For a program that verify() accepts. Without shortcuts every instruction writes its slot for every token.
+Schedule make_schedule(const Program& program, Shortcuts shortcuts);
 
 }  // namespace clutch::cpu

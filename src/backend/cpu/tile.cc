@@ -14,8 +14,21 @@ TileEvaluator::TileEvaluator(const LoadedModel& model, const Schedule& schedule,
       vectors_(shape.members * model.vector_bytes),
       matrix_noise_(model.program.tensors.size() * shape.members),
       positions_(model.program.window > 0 ? capacity_ : 0),
+      stretch_(shape.stretch),
+      kept_rows_(std::min<std::int64_t>(shape.stretch, model.program.vocab)),
+      kept_(shape.members * kept_rows_ * schedule.kept_bytes),
       most_members_(shape.members),
       most_tokens_(shape.chunk) {
+  std::int64_t place = 0;
+  for (const int slot : schedule.kept) {
+    kept_places_.push_back(place);
+    place += shape.members * kept_rows_ * width(slot);
+  }
+  if (!schedule.kept.empty()) {
+    different_.resize(shape.members * kept_rows_);
+    place_of_.resize(std::size_t{shape.members} * stretch_);
+    found_.assign(model.program.vocab, kNothing);
+  }
   std::size_t bytes = 0;
   for (const Instruction& instruction : model.program.instructions) {
     if (instruction.op == Op::rotate || instruction.op == Op::add_rescale)
@@ -42,9 +55,91 @@ void TileEvaluator::run(const EvaluateRequest& request, const EvaluateResult& re
   traced_ = traced;
   if (request.noise) make_noise();
   std::fill_n(result.losses.begin() + first, count, 0);
-  for (std::uint32_t begin = 0; begin < request.length; begin += most_tokens_) {
-    chunk_ = std::min(most_tokens_, request.length - begin);
-    run_chunk(begin);
+  for (std::uint32_t begin = 0; begin < request.length; begin += stretch_) {
+    run_stretch(begin, std::min(stretch_, request.length - begin));
+  }
+}
+
+void TileEvaluator::run_stretch(std::uint32_t begin, std::uint32_t tokens) {
+  begin_ = begin;
+  if (!schedule_.kept.empty()) run_different(find_different(tokens));
+  for (std::uint32_t done = 0; done < tokens; done += chunk_) {
+    begin_ = begin + done;
+    chunk_ = std::min(most_tokens_, tokens - done);
+    bring_rows(done);
+    count_positions();
+    run_groups(false);
+    finish_chunk();
+  }
+}
+
+// Each member's different tokens among the stretch's, in the order in which they come; the most of them. A
+// member with fewer repeats its first one.
+std::uint32_t TileEvaluator::find_different(std::uint32_t tokens) {
+  std::uint32_t most = 0;
+  const auto streams = request_->stream_of.subspan(first_, count_);
+  for (std::uint32_t m = 0; m < count_; ++m) {
+    std::uint16_t *different = &different_[m * kept_rows_], *places = &place_of_[std::size_t{m} * stretch_];
+    const auto same = std::find(streams.begin(), streams.begin() + m, streams[m]) - streams.begin();
+    if (same < m) {
+      std::copy_n(&different_[same * kept_rows_], kept_rows_, different);
+      std::copy_n(&place_of_[same * stretch_], tokens, places);
+      continue;
+    }
+    std::uint32_t count = 0;
+    for (std::uint32_t t = 0; t < tokens; ++t) {
+      const std::uint16_t token = text(m)[t];
+      if (found_[token] == kNothing) {
+        found_[token] = static_cast<std::int32_t>(count);
+        different[count++] = token;
+      }
+      places[t] = static_cast<std::uint16_t>(found_[token]);
+    }
+    for (std::uint32_t i = 0; i < count; ++i) found_[different[i]] = kNothing;
+    std::fill(different + count, different + kept_rows_, different[0]);
+    most = std::max(most, count);
+  }
+  return most;
+}
+
+// What depends on the token alone, for `count` different ones of each member, in the memory of a chunk; kept
+// in rows of its own.
+void TileEvaluator::run_different(std::uint32_t count) {
+  const std::uint32_t pieces = (count + most_tokens_ - 1) / most_tokens_;
+  const std::uint32_t piece = std::min(most_tokens_, ((count + pieces - 1) / pieces + 3) / 4 * 4);
+  for (std::uint32_t first = 0; first < count; first += piece) {
+    different_from_ = first;
+    chunk_ = std::min(piece, count - first);
+    run_groups(true);
+    for (std::size_t k = 0; k < kept_places_.size(); ++k) {
+      const int slot = schedule_.kept[k];
+      model_.kernels.copy(
+          {.width = width(slot),
+           .members = count_,
+           .tokens = chunk_,
+           .x = in(slot, {0, count_, 0, chunk_}),
+           .out = {kept_row(k, 0) + first * width(slot), kept_rows_ * width(slot), width(slot)}});
+    }
+  }
+  different_from_ = kNothing;
+}
+
+// To the chunk that begins at token `from` of the stretch, what was kept of its tokens: an embedding without
+// noise is a choice of rows.
+void TileEvaluator::bring_rows(std::uint32_t from) {
+  for (std::size_t k = 0; k < kept_places_.size(); ++k) {
+    const int slot = schedule_.kept[k];
+    for (std::uint32_t m = 0; m < count_; ++m) {
+      model_.kernels.embed({.width = width(slot),
+                            .count = chunk_,
+                            .table = kept_row(k, m),
+                            .tokens = &place_of_[std::size_t{m} * stretch_ + from],
+                            .out = row(slot, m, 0),
+                            .noise = nullptr,
+                            .a_step = 0,
+                            .rank = 0,
+                            .noise_shift = 0});
+    }
   }
 }
 
@@ -101,10 +196,9 @@ void TileEvaluator::count_positions() {
   }
 }
 
-void TileEvaluator::run_chunk(std::uint32_t begin) {
-  begin_ = begin;
-  count_positions();
+void TileEvaluator::run_groups(bool by_token) {
   for (const Group& group : schedule_.groups) {
+    if (group.by_token != by_token) continue;
     switch (group.order) {
       case Order::kNodeByNode:
         for (const Node& node : group.nodes) {
@@ -127,7 +221,6 @@ void TileEvaluator::run_chunk(std::uint32_t begin) {
         break;
     }
   }
-  finish_chunk(begin);
 }
 
 void TileEvaluator::run_node(const Node& node, const Part& part) {
@@ -149,6 +242,10 @@ RowsIn TileEvaluator::vector(int tensor, std::uint32_t member) const {
 const std::uint16_t* TileEvaluator::text(std::uint32_t m) const {
   return request_->text.data() + std::size_t{request_->stream_of[first_ + m]} * (request_->length + 1) +
          begin_;
+}
+
+const std::uint16_t* TileEvaluator::tokens(std::uint32_t m) const {
+  return different_from_ == kNothing ? text(m) : &different_[m * kept_rows_ + different_from_];
 }
 
 void TileEvaluator::run_instruction(const Node& node, const Part& part) {
@@ -255,7 +352,7 @@ void TileEvaluator::run_embed(const Instruction& instruction, const Part& part) 
         {.width = width(instruction.dst),
          .count = part.tokens,
          .table = model_.plain[instruction.tensor].data(),
-         .tokens = text(m) + part.token,
+         .tokens = tokens(m) + part.token,
          .out = row(instruction.dst, m, part.token),
          .noise = request_->noise ? &matrix_noise_[instruction.tensor * most_members_ + m] : nullptr,
          .a_step = padded(model_.program.tensors[instruction.tensor].rows),
@@ -330,14 +427,14 @@ void TileEvaluator::save_state(int state) {
   }
 }
 
-void TileEvaluator::finish_chunk(std::uint32_t begin) {
+void TileEvaluator::finish_chunk() {
   const std::int64_t vocab = model_.program.vocab;
   for (std::uint32_t m = 0; m < count_; ++m) {
     const std::int8_t* logits = row(model_.program.output, m, 0);
     result_->losses[first_ + m] += model_.kernels.loss(logits, chunk_, vocab, text(m) + 1);
     if (result_->logits.empty()) continue;
     std::int8_t* target =
-        result_->logits.data() + (std::size_t{first_ + m} * request_->length + begin) * vocab;
+        result_->logits.data() + (std::size_t{first_ + m} * request_->length + begin_) * vocab;
     for (std::uint32_t t = 0; t < chunk_; ++t)
       target = std::copy_n(logits + t * padded(vocab), vocab, target);
   }

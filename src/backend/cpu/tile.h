@@ -1,6 +1,7 @@
 // Evaluates a tile: a few members over a whole window, chunk of tokens by chunk, layer by layer. The rows of
 // one kernel call are the tokens of a chunk of all members or, between a state and its next value, one token
-// of all members. One TileEvaluator serves one thread.
+// of all members. What depends on the token alone is computed beforehand, once for each different token of a
+// stretch of chunks. One TileEvaluator serves one thread.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,11 @@ namespace clutch::cpu {
 struct TileShape {
   std::uint32_t members = 1;
   std::uint32_t chunk = 1;  // tokens
+  // Tokens, a multiple of a chunk, whose different ones are found: what depends on the token alone is
+  // computed once for each of them and then kept.
+  std::uint32_t stretch = 1;
+
+  bool operator==(const TileShape&) const = default;
 };
 
 // Where a traced member's slots are kept: by instruction, [length][width not padded].
@@ -32,6 +38,11 @@ class TileEvaluator {
            std::uint32_t count, std::int8_t* states, TraceBuffer* trace = nullptr, std::uint32_t traced = 0);
 
  private:
+  void run_stretch(std::uint32_t begin, std::uint32_t tokens);
+  std::uint32_t find_different(std::uint32_t tokens);
+  void run_different(std::uint32_t count);
+  void bring_rows(std::uint32_t from);
+  void run_groups(bool by_token);
   void make_noise();
   void make_vectors(std::uint32_t member);
   std::int8_t* zero_states();
@@ -40,7 +51,6 @@ class TileEvaluator {
   struct Part {
     std::uint32_t member, members, token, tokens;
   };
-  void run_chunk(std::uint32_t begin);
   void run_node(const Node& node, const Part& part);
   void run_instruction(const Node& node, const Part& part);
   void run_sum(const Node& node, const Part& part);
@@ -49,7 +59,7 @@ class TileEvaluator {
   void run_embed(const Instruction& instruction, const Part& part);
   void read_state(int state, const Part& part);
   void save_state(int state);
-  void finish_chunk(std::uint32_t begin);
+  void finish_chunk();
   void keep_trace(int index, const Part& part);
 
   std::int64_t width(int slot) const { return padded(model_.program.slots[slot].width); }
@@ -63,7 +73,11 @@ class TileEvaluator {
     return {row(slot, p.member, p.token), pitch_ * width(slot), width(slot)};
   }
   RowsIn vector(int tensor, std::uint32_t member) const;
-  const std::uint16_t* text(std::uint32_t m) const;  // from the chunk's first token on
+  const std::uint16_t* text(std::uint32_t m) const;    // from the chunk's first token on
+  const std::uint16_t* tokens(std::uint32_t m) const;  // the same, or those that rows are computed for once
+  std::int8_t* kept_row(std::size_t k, std::uint32_t m) {  // the first one
+    return kept_.data() + kept_places_[k] + m * kept_rows_ * width(schedule_.kept[k]);
+  }
 
   const LoadedModel& model_;
   const Schedule& schedule_;
@@ -75,6 +89,16 @@ class TileEvaluator {
   AlignedVector<std::int8_t> vectors_;     // [members][vector_bytes]
   std::vector<MatrixNoise> matrix_noise_;  // [tensors][shape.members]
   std::vector<std::uint16_t> positions_;   // [members][pitch], of the chunk's tokens
+
+  // Of a stretch.
+  const std::uint32_t stretch_;
+  const std::int64_t kept_rows_;           // of a member
+  AlignedVector<std::int8_t> kept_;        // by kept slot [members][kept_rows][width]
+  std::vector<std::int64_t> kept_places_;  // of each slot there
+  std::vector<std::uint16_t> different_;   // [members][kept_rows]: its different tokens
+  std::vector<std::uint16_t> place_of_;    // [members][stretch]: where among them each token is
+  std::vector<std::int32_t> found_;        // [vocab]: the same of one text, or kNothing
+
   AlignedVector<std::int8_t> own_states_;  // [members][state_width], where the request brings none
   AlignedVector<std::byte> scratch_;
   const std::uint32_t most_members_, most_tokens_;
@@ -83,6 +107,7 @@ class TileEvaluator {
   const EvaluateRequest* request_ = nullptr;
   const EvaluateResult* result_ = nullptr;
   std::uint32_t first_ = 0, count_ = 0, begin_ = 0, chunk_ = 0;  // chunk_: tokens of this chunk
+  std::int64_t different_from_ = kNothing;  // rows are those of different tokens, from this one on
   std::int8_t* states_ = nullptr;
   TraceBuffer* trace_ = nullptr;
   std::uint32_t traced_ = 0;
