@@ -18,6 +18,7 @@
 #include "bench/neighbours.h"
 #include "bench/phases.h"
 #include "bench/plain.h"
+#include "data/stories.h"
 
 namespace clutch::bench {
 namespace {
@@ -121,11 +122,17 @@ class Trainee {
   Trainee(Backend& backend, const Program& program, const Case& what, std::uint32_t members,
           std::uint32_t tokens)
       : backend_(backend), members_(members), tokens_(tokens), losses_(members), fitness_(members / 2) {
-    std::uint64_t random = what.population;
     text_.resize(std::size_t{(members + 1) / 2} * (tokens + 1));
-    for (auto& token : text_) {
-      random = random * 6364136223846793005u + 1442695040888963407u;
-      token = static_cast<std::uint16_t>((random >> 33) % static_cast<std::uint64_t>(program.vocab));
+    if (what.text == Text::kStories) {
+      const std::string stories = make_stories(text_.size(), what.population);
+      std::transform(stories.begin(), stories.end(), text_.begin(),
+                     [](char c) { return static_cast<unsigned char>(c); });
+    } else {
+      std::uint64_t random = what.population;
+      for (auto& token : text_) {
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        token = static_cast<std::uint16_t>((random >> 33) % static_cast<std::uint64_t>(program.vocab));
+      }
     }
     for (std::uint32_t m = 0; m < members; ++m) stream_of_.push_back(m / 2);
   }
@@ -178,10 +185,12 @@ class Trainee {
   std::uint64_t digest_ = 0;
 };
 
-// A step of few members and tokens, on the backend and on the reference.
+// A step of few members and tokens, some of which come again, on the backend and on the reference.
 Status verify_step(Backend& backend, const Program& program, const Case& what) {
   const auto reference = make_reference_backend();
-  Trainee expected(*reference, program, what, 4, 2), actual(backend, program, what, 4, 2);
+  constexpr std::uint32_t kMembers = 4, kTokens = 8;
+  Trainee expected(*reference, program, what, kMembers, kTokens),
+      actual(backend, program, what, kMembers, kTokens);
   for (Trainee* trainee : {&expected, &actual}) {
     CLUTCH_RETURN_IF_ERROR(trainee->start(program, what.noise));
     CLUTCH_RETURN_IF_ERROR(trainee->evaluate(true));
@@ -293,12 +302,32 @@ Ratio step_over_inference(const AllTimes& times, const Options& options) {
   return ratio_of(ratios, additions, options);
 }
 
+// `backend_name`: "cpu:avx2".
+const cpu::Kernels& kernels_of(const std::string& backend_name) {
+  return *cpu::find_kernels(backend_name.substr(4)).value();
+}
+
+// See Measurement. As many members as read enough to tell.
+Result<double> share_computed(const std::string& backend_name, const Program& program, const Case& what) {
+  const auto backend = make_cpu_backend(timed_kernels(kernels_of(backend_name)), {1, false});
+  const std::uint32_t members = std::min(what.population, 32U);
+  Trainee trainee(*backend, program, what, members, what.tokens);
+  CLUTCH_RETURN_IF_ERROR(trainee.start(program, what.noise));
+  reset_times();
+  CLUTCH_RETURN_IF_ERROR(trainee.evaluate(true));
+  std::int64_t asked = 0;
+  for (const Instruction& instruction : program.instructions) {
+    if (instruction.op != Op::matmul) continue;
+    const TensorSpec& tensor = program.tensors[instruction.tensor];
+    asked += cpu::padded(tensor.rows) * cpu::padded(tensor.cols) * members * what.tokens;
+  }
+  return read_times().multiplies / static_cast<double>(asked);
+}
+
 // One more inference and step on kernels that time themselves.
 Result<std::vector<Phase>> time_phases(const std::string& backend_name, const Program& program,
                                        const Case& what, int threads) {
-  auto kernels = cpu::find_kernels(backend_name.starts_with("cpu:") ? backend_name.substr(4) : "none");
-  if (!kernels.ok()) return kernels.status();
-  const auto backend = make_cpu_backend(timed_kernels(*kernels.value()), threads);
+  const auto backend = make_cpu_backend(timed_kernels(kernels_of(backend_name)), {threads, false});
   Trainee trainee(*backend, program, what, what.population, what.tokens);
   CLUTCH_RETURN_IF_ERROR(trainee.start(program, what.noise));
   CLUTCH_RETURN_IF_ERROR(trainee.evaluate(true));
@@ -360,8 +389,12 @@ Result<Measurement> measure(const Case& what, const Options& options) {
   m.step = speed_of(times.step, options, what, program);
   m.step_over_inference = step_over_inference(times, options);
   m.repeated = repeated(times.step.additions, options);
-  if (name.starts_with("cpu:")) m.additions_per_cycle = spread_of(times.step.additions);
-  if (options.phases && name.starts_with("cpu:")) {
+  if (!name.starts_with("cpu:")) return m;
+  m.additions_per_cycle = spread_of(times.step.additions);
+  auto computed = share_computed(name, program, what);
+  if (!computed.ok()) return computed.status();
+  m.computed = computed.value();
+  if (options.phases) {
     auto phases = time_phases(name, program, what, options.threads);
     if (!phases.ok()) return phases.status();
     m.phases = std::move(phases).value();

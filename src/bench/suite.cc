@@ -36,6 +36,8 @@ class Suite {
               of(backend, what, [](const Measurement& m) {
                 return Ratio{m.step.of_peak, m.repeated};
               }));
+    const auto measured = done_.find(key_of(backend, what));
+    if (measured->second.ok()) rows.back().computed = measured->second.value().computed;
   }
   void step_of_inference(const std::string& backend, const Case& what, double at_least) {
     add_ratio("step / inference, " + backend + ", " + what.name(), at_least,
@@ -81,9 +83,13 @@ class Suite {
                     .repeated = ratio.ok() ? ratio.value().repeated : Repeated()});
   }
 
+  std::string key_of(const std::string& backend, const Case& what) const {
+    return fmt::format("{}, {} threads, {}", backend, options_.threads, what.name());
+  }
+
   // A ratio of a measurement, which is made if it was not yet.
   Result<Ratio> of(const std::string& backend, const Case& what, Ratio (*ratio)(const Measurement&)) {
-    const std::string key = fmt::format("{}, {} threads, {}", backend, options_.threads, what.name());
+    const std::string key = key_of(backend, what);
     if (!done_.contains(key)) {
       progress_(key);
       done_.emplace(key, measure(what, with(backend, options_.threads)));

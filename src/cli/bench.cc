@@ -20,6 +20,7 @@ struct Options {
   bench::Case what;
   bench::Options how;
   std::string format = "table";
+  std::string text;
   bool suite = false;
   bool no_verify = false;
 };
@@ -35,6 +36,8 @@ nlohmann::ordered_json to_json(const bench::Speed& speed) {
           {"of_peak", to_json(speed.of_peak)}};
 }
 
+const char* name_of(bench::Text text) { return text == bench::Text::kStories ? "stories" : "uniform"; }
+
 std::string as_json(const Measurement& m) {
   nlohmann::ordered_json phases = nlohmann::ordered_json::object();
   for (const bench::Phase& phase : m.phases) phases[phase.name] = phase.share;
@@ -47,6 +50,7 @@ std::string as_json(const Measurement& m) {
                                       {"layers", m.what.model.layers},
                                       {"tokens", m.what.tokens},
                                       {"population", m.what.population},
+                                      {"text", name_of(m.what.text)},
                                       {"peak_tera_ops", to_json(m.peak_tera_ops)},
                                       {"inference", to_json(m.inference)},
                                       {"noisy", to_json(m.noisy)},
@@ -56,6 +60,7 @@ std::string as_json(const Measurement& m) {
                                       {"undisturbed", m.repeated.undisturbed},
                                       {"disturbed", m.repeated.disturbed},
                                       {"additions_per_cycle", to_json(m.additions_per_cycle)},
+                                      {"computed", m.computed},
                                       {"phases", phases}};
   return all.dump(2) + "\n";
 }
@@ -63,13 +68,14 @@ std::string as_json(const Measurement& m) {
 std::string as_csv(const Measurement& m) {
   std::string text =
       "backend,threads,clock,dim,layers,tokens,population,work,tokens_per_second,least,most,tera_ops,of_peak,"
-      "repeats,undisturbed\n";
+      "repeats,undisturbed,text,computed\n";
   const auto row = [&](const char* work, const bench::Speed& s) {
-    text += fmt::format("{},{},{},{},{},{},{},{},{:.0f},{:.0f},{:.0f},{:.4f},{:.4f},{},{}\n", m.backend,
-                        m.threads, m.cpu_clock ? "cpu" : "wall", m.what.model.dim, m.what.model.layers,
-                        m.what.tokens, m.what.population, work, s.tokens_per_second.median,
-                        s.tokens_per_second.least, s.tokens_per_second.most, s.tera_ops.median,
-                        s.of_peak.median, m.repeated.all, m.repeated.undisturbed);
+    text +=
+        fmt::format("{},{},{},{},{},{},{},{},{:.0f},{:.0f},{:.0f},{:.4f},{:.4f},{},{},{},{:.4f}\n", m.backend,
+                    m.threads, m.cpu_clock ? "cpu" : "wall", m.what.model.dim, m.what.model.layers,
+                    m.what.tokens, m.what.population, work, s.tokens_per_second.median,
+                    s.tokens_per_second.least, s.tokens_per_second.most, s.tera_ops.median, s.of_peak.median,
+                    m.repeated.all, m.repeated.undisturbed, name_of(m.what.text), m.computed);
   };
   row("inference", m.inference);
   row("noisy", m.noisy);
@@ -87,8 +93,8 @@ std::string words(const bench::Repeated& repeated) {
 }
 
 std::string as_table(const Measurement& m) {
-  std::string text = fmt::format("{}, {} threads, {} clock, {}\n", m.backend, m.threads,
-                                 m.cpu_clock ? "cpu" : "wall", m.what.name());
+  std::string text = fmt::format("{}, {} threads, {} clock, {}, text: {}\n", m.backend, m.threads,
+                                 m.cpu_clock ? "cpu" : "wall", m.what.name(), name_of(m.what.text));
   if (m.peak_tera_ops.median > 0) {
     text += fmt::format("peak of register-only products: {:.3f} TOPS ({:.3f} to {:.3f})\n",
                         m.peak_tera_ops.median, m.peak_tera_ops.least, m.peak_tera_ops.most);
@@ -103,6 +109,12 @@ std::string as_table(const Measurement& m) {
   row("inference", m.inference);
   row("with noise", m.noisy);
   row("step", m.step);
+  if (m.computed < 1) {
+    text += fmt::format(
+        "\nof the products, {:.1f} % are computed; the rest repeat a row of a token that came "
+        "before in the same window\n",
+        100 * m.computed);
+  }
   text += fmt::format("\nstep over inference: {:.3f}\n{}\n", m.step_over_inference.spread.median,
                       words(m.repeated));
   if (m.additions_per_cycle.median > 0) {
@@ -116,13 +128,13 @@ std::string as_table(const Measurement& m) {
 }
 
 std::string suite_table(const std::vector<SuiteRow>& rows) {
-  std::string text =
-      fmt::format("{:74} {:>8} {:>9} {:>8} {:>12}\n", "", "reached", "at least", "repeats", "undisturbed");
+  std::string text = fmt::format("{:74} {:>8} {:>9} {:>9} {:>8} {:>12}\n", "", "reached", "at least",
+                                 "computed", "repeats", "undisturbed");
   for (const SuiteRow& row : rows) {
     if (row.missing.empty()) {
-      text += fmt::format("{:74} {:>8.3f} {:>9.2f} {:>8} {:>12}{}{}\n", row.what, row.reached, row.at_least,
-                          row.repeated.all, row.repeated.undisturbed, row.falls_short() ? "  SHORT" : "",
-                          row.repeated.disturbed ? "  disturbed" : "");
+      text += fmt::format("{:74} {:>8.3f} {:>9.2f} {:>9.3f} {:>8} {:>12}{}{}\n", row.what, row.reached,
+                          row.at_least, row.computed, row.repeated.all, row.repeated.undisturbed,
+                          row.falls_short() ? "  SHORT" : "", row.repeated.disturbed ? "  disturbed" : "");
     } else {
       text += fmt::format("{:74} {:>8} {:>9.2f}  {}\n", row.what, "-", row.at_least, row.missing);
     }
@@ -132,6 +144,12 @@ std::string suite_table(const std::vector<SuiteRow>& rows) {
 
 Status run(Options& options) {
   options.how.verify = !options.no_verify;
+  const bool bytes = options.what.model.vocab == 256;
+  if (options.text == "stories" && !bytes) {
+    return fail("--text", fmt::format("stories are bytes, and --vocab is {}", options.what.model.vocab),
+                "choose --text uniform, or --vocab 256");
+  }
+  options.what.text = options.text == "uniform" || !bytes ? bench::Text::kUniform : bench::Text::kStories;
   if (has_window(options.what.model.arch)) options.what.model.window = options.what.tokens;
   if (options.suite) {
     const auto rows = bench::run_suite(options.how, [](const std::string& what) { say(what + "\n"); });
@@ -184,6 +202,11 @@ void add_bench(CLI::App& app, int& exit_status) {
                                            },
                                            "EVEN"))
       ->capture_default_str();
+  command
+      ->add_option("--text", options->text,
+                   "stories, built in, whose bytes come again like those of English, so that less has to be "
+                   "computed; or uniform, tokens drawn at random. Default: stories where --vocab is 256")
+      ->check(CLI::IsMember({"stories", "uniform"}));
   command->add_option("--rank", options->what.noise.rank, "Rank of the noise")->capture_default_str();
   command->add_option("--warmups", options->how.warmups, "Steps before timing starts")
       ->check(CLI::Range(0, 1000))

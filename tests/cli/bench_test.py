@@ -4,12 +4,12 @@ import json
 
 from support import CliTest, main
 
-SMALL = ["--dim", "16", "--layers", "1", "--tokens", "4", "--population", "4", "--warmups", "0"]
+SMALL = ["--dim", "16", "--layers", "1", "--population", "4", "--warmups", "0"]
 
 
 class BenchTest(CliTest):
-    def bench(self, *words, repeats=3):
-        return self.good("bench", *SMALL, "--repeats", repeats, *words).decode()
+    def bench(self, *words, repeats=3, tokens=4):
+        return self.good("bench", *SMALL, "--repeats", repeats, "--tokens", tokens, *words).decode()
 
     def test_json(self):
         for backend in ("cpu", "cpu:scalar", "reference"):
@@ -33,6 +33,17 @@ class BenchTest(CliTest):
             else:
                 self.assertGreater(found["peak_tera_ops"]["least"], found["step"]["tera_ops"]["median"])
 
+    def test_what_comes_again_is_computed_once(self):
+        """A token's products with the first layer's input, of which a window of one has none to repeat."""
+        def computed(tokens, *words):
+            return json.loads(self.bench("--format", "json", *words, repeats=1, tokens=tokens))["computed"]
+        self.assertEqual(computed(1), 1)
+        self.assertEqual(computed(64, "--backend", "reference"), 1)
+        stories, uniform = (computed(64, "--text", text) for text in ("stories", "uniform"))
+        self.assertGreater(uniform, 0.95)
+        self.assertLess(stories, 0.92)
+        self.assertGreater(stories, 1 - 2 / 10)  # of ten blocks of 64 by 64, two are such products
+
     def test_csv(self):
         header, *rows = [line.split(",") for line in self.bench("--format", "csv").splitlines()]
         self.assertEqual([dict(zip(header, row, strict=True))["work"] for row in rows], ["inference", "noisy", "step"])
@@ -48,6 +59,7 @@ class BenchTest(CliTest):
 
     def test_refusals(self):
         self.check_refusal(self.clutch("bench", "--backend", "cpu:avx3"), "cpu:avx3")
+        self.check_refusal(self.clutch("bench", "--text", "stories", "--vocab", "300"), "--vocab is 300")
         self.assertNotEqual(self.clutch("bench", "--patience", "-1").status, 0)
 
 
