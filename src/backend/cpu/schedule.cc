@@ -245,6 +245,18 @@ std::vector<int> find_kept(const Program& program, const std::vector<Group>& gro
   return kept;
 }
 
+std::int64_t count_multiplies_by_token(const Program& program, const std::vector<Group>& groups) {
+  std::int64_t count = 0;
+  for (const Group& group : groups) {
+    for (const Node& node : group.nodes) {
+      if (!group.by_token || program.instructions[node.instruction].op != Op::matmul) continue;
+      const TensorSpec& tensor = program.tensors[program.instructions[node.instruction].tensor];
+      count += padded(tensor.rows) * padded(tensor.cols);
+    }
+  }
+  return count;
+}
+
 // By slot, the slot whose memory it has: its own, or that of an operand which nothing else reads, where a
 // kernel goes element by element and so may write where it reads.
 std::vector<int> find_homes(const Program& program, const std::vector<Group>& groups) {
@@ -341,6 +353,7 @@ Schedule make_schedule(const Program& program, Shortcuts shortcuts) {
     fuse_biases(program, schedule.groups);
     fuse_sums(program, schedule.groups);
   }
+  schedule.token_multiplies = count_multiplies_by_token(program, schedule.groups);
   schedule.kept = find_kept(program, schedule.groups);
   for (const int slot : schedule.kept) schedule.kept_bytes += padded(program.slots[slot].width);
   const std::vector<int> homes = find_homes(program, schedule.groups);

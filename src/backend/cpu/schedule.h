@@ -48,8 +48,9 @@ struct Group {
 
 struct Schedule {
   std::vector<Group> groups;
-  std::vector<int> kept;        // slots that groups by token, which come first, write and others read
-  std::int64_t kept_bytes = 0;  // of their rows of a token
+  std::vector<int> kept;              // slots that groups by token, which come first, write and others read
+  std::int64_t kept_bytes = 0;        // of their rows of a token
+  std::int64_t token_multiplies = 0;  // of the products by token, for a row
   std::vector<std::int64_t>
       offsets;                 // by slot, into a row's scratch; slots that are never alive together share
   std::int64_t row_bytes = 0;  // scratch of one token of one member

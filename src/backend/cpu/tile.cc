@@ -4,6 +4,16 @@
 #include <utility>
 
 namespace clutch::cpu {
+namespace {
+
+// Members whose different tokens are worked on at a time, as many rows for each as the one with the most has:
+// few, so that it has hardly more than the others; but calls of kernels should have some rows.
+constexpr std::uint32_t kTogether = 8;
+// To keep a row and bring it costs about as much for each byte as so many multiply-adds.
+constexpr std::int64_t kMultipliesPerByte = 20;
+
+}  // namespace
+
 TileEvaluator::TileEvaluator(const LoadedModel& model, const Schedule& schedule, const TileShape& shape)
     : model_(model),
       schedule_(schedule),
@@ -27,6 +37,7 @@ TileEvaluator::TileEvaluator(const LoadedModel& model, const Schedule& schedule,
   if (!schedule.kept.empty()) {
     different_.resize(shape.members * kept_rows_);
     place_of_.resize(std::size_t{shape.members} * stretch_);
+    repeats_.resize(shape.members);
     found_.assign(model.program.vocab, kNothing);
   }
   std::size_t bytes = 0;
@@ -62,63 +73,76 @@ void TileEvaluator::run(const EvaluateRequest& request, const EvaluateResult& re
 
 void TileEvaluator::run_stretch(std::uint32_t begin, std::uint32_t tokens) {
   begin_ = begin;
-  if (!schedule_.kept.empty()) run_different(find_different(tokens));
+  const bool keeps = !schedule_.kept.empty() && find_different(tokens);
+  if (keeps) {
+    for (std::uint32_t m = 0; m < count_; m += kTogether) run_different(m, std::min(kTogether, count_ - m));
+  }
   for (std::uint32_t done = 0; done < tokens; done += chunk_) {
     begin_ = begin + done;
     chunk_ = std::min(most_tokens_, tokens - done);
-    bring_rows(done);
+    const Part all{0, count_, 0, chunk_};
+    if (keeps) {
+      bring_rows(done);
+    } else {
+      run_groups(true, all);
+    }
     count_positions();
-    run_groups(false);
+    run_groups(false, all);
     finish_chunk();
   }
 }
 
-// Each member's different tokens among the stretch's, in the order in which they come; the most of them. A
-// member with fewer repeats its first one.
-std::uint32_t TileEvaluator::find_different(std::uint32_t tokens) {
-  std::uint32_t most = 0;
+// Each text's different tokens among the stretch's, in the order in which they come; after them its first one
+// again, for others may have more. Returns whether so many come again that it pays.
+bool TileEvaluator::find_different(std::uint32_t tokens) {
   const auto streams = request_->stream_of.subspan(first_, count_);
+  std::int64_t saved = 0;
   for (std::uint32_t m = 0; m < count_; ++m) {
-    std::uint16_t *different = &different_[m * kept_rows_], *places = &place_of_[std::size_t{m} * stretch_];
+    Repeats& repeats = repeats_[m];
     const auto same = std::find(streams.begin(), streams.begin() + m, streams[m]) - streams.begin();
-    if (same < m) {
-      std::copy_n(&different_[same * kept_rows_], kept_rows_, different);
-      std::copy_n(&place_of_[same * stretch_], tokens, places);
-      continue;
-    }
-    std::uint32_t count = 0;
-    for (std::uint32_t t = 0; t < tokens; ++t) {
-      const std::uint16_t token = text(m)[t];
-      if (found_[token] == kNothing) {
-        found_[token] = static_cast<std::int32_t>(count);
-        different[count++] = token;
-      }
-      places[t] = static_cast<std::uint16_t>(found_[token]);
-    }
-    for (std::uint32_t i = 0; i < count; ++i) found_[different[i]] = kNothing;
-    std::fill(different + count, different + kept_rows_, different[0]);
-    most = std::max(most, count);
+    repeats = same < m ? repeats_[same] : find_repeats(m, tokens);
+    saved += tokens - repeats.count;
   }
-  return most;
+  return saved * schedule_.token_multiplies > count_ * tokens * schedule_.kept_bytes * kMultipliesPerByte;
 }
 
-// What depends on the token alone, for `count` different ones of each member, in the memory of a chunk; kept
-// in rows of its own.
-void TileEvaluator::run_different(std::uint32_t count) {
-  const std::uint32_t pieces = (count + most_tokens_ - 1) / most_tokens_;
-  const std::uint32_t piece = std::min(most_tokens_, ((count + pieces - 1) / pieces + 3) / 4 * 4);
+TileEvaluator::Repeats TileEvaluator::find_repeats(std::uint32_t m, std::uint32_t tokens) {
+  std::uint16_t *different = &different_[m * kept_rows_], *place_of = &place_of_[std::size_t{m} * stretch_];
+  const std::uint16_t* all = text(m);
+  std::uint32_t count = 0;
+  for (std::uint32_t t = 0; t < tokens; ++t) {
+    std::int32_t& place = found_[all[t]];
+    if (place == kNothing) {
+      place = static_cast<std::int32_t>(count);
+      different[count++] = all[t];
+    }
+    place_of[t] = static_cast<std::uint16_t>(place);
+  }
+  for (std::uint32_t i = 0; i < count; ++i) found_[different[i]] = kNothing;
+  std::fill(different + count, different + kept_rows_, different[0]);
+  return {count, different, place_of};
+}
+
+// What depends on the token alone, for the different ones of some members, in the memory of a chunk; kept in
+// rows of their own.
+void TileEvaluator::run_different(std::uint32_t member, std::uint32_t members) {
+  std::uint32_t count = 0;
+  for (std::uint32_t m = member; m < member + members; ++m) count = std::max(count, repeats_[m].count);
+  const std::uint32_t pieces = (count + most_tokens_ - 1) / most_tokens_,
+                      piece = (count + pieces - 1) / pieces;
   for (std::uint32_t first = 0; first < count; first += piece) {
     different_from_ = first;
     chunk_ = std::min(piece, count - first);
-    run_groups(true);
+    const Part part{member, members, 0, chunk_};
+    run_groups(true, part);
     for (std::size_t k = 0; k < kept_places_.size(); ++k) {
       const int slot = schedule_.kept[k];
-      model_.kernels.copy(
-          {.width = width(slot),
-           .members = count_,
-           .tokens = chunk_,
-           .x = in(slot, {0, count_, 0, chunk_}),
-           .out = {kept_row(k, 0) + first * width(slot), kept_rows_ * width(slot), width(slot)}});
+      const std::int64_t wide = width(slot);
+      model_.kernels.copy({.width = wide,
+                           .members = members,
+                           .tokens = chunk_,
+                           .x = in(slot, part),
+                           .out = {kept_row(k, member) + first * wide, kept_rows_ * wide, wide}});
     }
   }
   different_from_ = kNothing;
@@ -133,7 +157,7 @@ void TileEvaluator::bring_rows(std::uint32_t from) {
       model_.kernels.embed({.width = width(slot),
                             .count = chunk_,
                             .table = kept_row(k, m),
-                            .tokens = &place_of_[std::size_t{m} * stretch_ + from],
+                            .tokens = repeats_[m].place_of + from,
                             .out = row(slot, m, 0),
                             .noise = nullptr,
                             .a_step = 0,
@@ -196,24 +220,24 @@ void TileEvaluator::count_positions() {
   }
 }
 
-void TileEvaluator::run_groups(bool by_token) {
+void TileEvaluator::run_groups(bool by_token, const Part& part) {
   for (const Group& group : schedule_.groups) {
     if (group.by_token != by_token) continue;
     switch (group.order) {
       case Order::kNodeByNode:
         for (const Node& node : group.nodes) {
-          run_node(node, {0, count_, 0, chunk_});
+          run_node(node, part);
           if (node.instruction == kNothing) save_state(node.state);
         }
         break;
       case Order::kMemberByMember:
-        for (std::uint32_t m = 0; m < count_; ++m) {
-          for (const Node& node : group.nodes) run_node(node, {m, 1, 0, chunk_});
+        for (std::uint32_t m = part.member; m < part.member + part.members; ++m) {
+          for (const Node& node : group.nodes) run_node(node, {m, 1, part.token, part.tokens});
         }
         break;
       case Order::kTokenByToken:
-        for (std::uint32_t t = 0; t < chunk_; ++t) {
-          for (const Node& node : group.nodes) run_node(node, {0, count_, t, 1});
+        for (std::uint32_t t = part.token; t < part.token + part.tokens; ++t) {
+          for (const Node& node : group.nodes) run_node(node, {part.member, part.members, t, 1});
         }
         for (const Node& node : group.nodes) {
           if (node.instruction == kNothing) save_state(node.state);
@@ -245,7 +269,7 @@ const std::uint16_t* TileEvaluator::text(std::uint32_t m) const {
 }
 
 const std::uint16_t* TileEvaluator::tokens(std::uint32_t m) const {
-  return different_from_ == kNothing ? text(m) : &different_[m * kept_rows_ + different_from_];
+  return different_from_ == kNothing ? text(m) : repeats_[m].different + different_from_;
 }
 
 void TileEvaluator::run_instruction(const Node& node, const Part& part) {

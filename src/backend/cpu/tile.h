@@ -38,11 +38,6 @@ class TileEvaluator {
            std::uint32_t count, std::int8_t* states, TraceBuffer* trace = nullptr, std::uint32_t traced = 0);
 
  private:
-  void run_stretch(std::uint32_t begin, std::uint32_t tokens);
-  std::uint32_t find_different(std::uint32_t tokens);
-  void run_different(std::uint32_t count);
-  void bring_rows(std::uint32_t from);
-  void run_groups(bool by_token);
   void make_noise();
   void make_vectors(std::uint32_t member);
   std::int8_t* zero_states();
@@ -51,6 +46,18 @@ class TileEvaluator {
   struct Part {
     std::uint32_t member, members, token, tokens;
   };
+  // Of a member's text in a stretch.
+  struct Repeats {
+    std::uint32_t count;             // different tokens
+    const std::uint16_t* different;  // [kept_rows]
+    const std::uint16_t* place_of;   // [tokens]: where among them each is
+  };
+  void run_stretch(std::uint32_t begin, std::uint32_t tokens);
+  bool find_different(std::uint32_t tokens);
+  Repeats find_repeats(std::uint32_t m, std::uint32_t tokens);
+  void run_different(std::uint32_t member, std::uint32_t members);
+  void bring_rows(std::uint32_t from);
+  void run_groups(bool by_token, const Part& part);
   void run_node(const Node& node, const Part& part);
   void run_instruction(const Node& node, const Part& part);
   void run_sum(const Node& node, const Part& part);
@@ -95,9 +102,10 @@ class TileEvaluator {
   const std::int64_t kept_rows_;           // of a member
   AlignedVector<std::int8_t> kept_;        // by kept slot [members][kept_rows][width]
   std::vector<std::int64_t> kept_places_;  // of each slot there
-  std::vector<std::uint16_t> different_;   // [members][kept_rows]: its different tokens
-  std::vector<std::uint16_t> place_of_;    // [members][stretch]: where among them each token is
-  std::vector<std::int32_t> found_;        // [vocab]: the same of one text, or kNothing
+  std::vector<Repeats> repeats_;           // [members]; of the same text, the same
+  std::vector<std::uint16_t> different_;   // [members][kept_rows], what they point at
+  std::vector<std::uint16_t> place_of_;    // [members][stretch], the same
+  std::vector<std::int32_t> found_;        // [vocab]: a token's place in a text being looked at, or kNothing
 
   AlignedVector<std::int8_t> own_states_;  // [members][state_width], where the request brings none
   AlignedVector<std::byte> scratch_;
