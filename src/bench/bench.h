@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -111,7 +112,7 @@ Result<Ratio> stream_over_plain(const Work& work);
 struct SuiteRow {
   std::string what;
   double reached = 0, at_least = 0;
-  double computed = 1;  // of a row about a peak: see Measurement
+  std::optional<double> computed = {};  // of a row about a peak: see Measurement
   std::string missing;
   Repeated repeated;
   bool falls_short() const { return missing.empty() && reached < at_least; }

@@ -132,9 +132,10 @@ std::string suite_table(const std::vector<SuiteRow>& rows) {
                                  "computed", "repeats", "undisturbed");
   for (const SuiteRow& row : rows) {
     if (row.missing.empty()) {
-      text += fmt::format("{:74} {:>8.3f} {:>9.2f} {:>9.3f} {:>8} {:>12}{}{}\n", row.what, row.reached,
-                          row.at_least, row.computed, row.repeated.all, row.repeated.undisturbed,
-                          row.falls_short() ? "  SHORT" : "", row.repeated.disturbed ? "  disturbed" : "");
+      text += fmt::format("{:74} {:>8.3f} {:>9.2f} {:>9} {:>8} {:>12}{}{}\n", row.what, row.reached,
+                          row.at_least, row.computed ? fmt::format("{:.3f}", *row.computed) : "",
+                          row.repeated.all, row.repeated.undisturbed, row.falls_short() ? "  SHORT" : "",
+                          row.repeated.disturbed ? "  disturbed" : "");
     } else {
       text += fmt::format("{:74} {:>8} {:>9.2f}  {}\n", row.what, "-", row.at_least, row.missing);
     }
