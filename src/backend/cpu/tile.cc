@@ -6,7 +6,7 @@
 namespace clutch::cpu {
 namespace {
 
-// Members whose different tokens are worked on at a time, as many rows for each as the one with the most has:
+// Members whose distinct tokens are worked on at a time, as many rows for each as the one with the most has:
 // few, so that it has hardly more than the others; but calls of kernels should have some rows.
 constexpr std::uint32_t kTogether = 8;
 // To keep a row and bring it costs about as much for each byte as so many multiply-adds.
@@ -35,7 +35,7 @@ TileEvaluator::TileEvaluator(const LoadedModel& model, const Schedule& schedule,
     place += shape.members * kept_rows_ * width(slot);
   }
   if (!schedule.kept.empty()) {
-    different_.resize(shape.members * kept_rows_);
+    distinct_.resize(shape.members * kept_rows_);
     place_of_.resize(std::size_t{shape.members} * stretch_);
     repeats_.resize(shape.members);
     found_.assign(model.program.vocab, kNothing);
@@ -73,9 +73,9 @@ void TileEvaluator::run(const EvaluateRequest& request, const EvaluateResult& re
 
 void TileEvaluator::run_stretch(std::uint32_t begin, std::uint32_t tokens) {
   begin_ = begin;
-  const bool keeps = !schedule_.kept.empty() && find_different(tokens);
+  const bool keeps = !schedule_.kept.empty() && find_distinct(tokens);
   if (keeps) {
-    for (std::uint32_t m = 0; m < count_; m += kTogether) run_different(m, std::min(kTogether, count_ - m));
+    for (std::uint32_t m = 0; m < count_; m += kTogether) run_distinct(m, std::min(kTogether, count_ - m));
   }
   for (std::uint32_t done = 0; done < tokens; done += chunk_) {
     begin_ = begin + done;
@@ -92,9 +92,9 @@ void TileEvaluator::run_stretch(std::uint32_t begin, std::uint32_t tokens) {
   }
 }
 
-// Each text's different tokens among the stretch's, in the order in which they come; after them its first one
+// Each text's distinct tokens among the stretch's, in the order in which they come; after them its first one
 // again, for others may have more. Returns whether so many come again that it pays.
-bool TileEvaluator::find_different(std::uint32_t tokens) {
+bool TileEvaluator::find_distinct(std::uint32_t tokens) {
   const auto streams = request_->stream_of.subspan(first_, count_);
   std::int64_t saved = 0;
   for (std::uint32_t m = 0; m < count_; ++m) {
@@ -107,31 +107,31 @@ bool TileEvaluator::find_different(std::uint32_t tokens) {
 }
 
 TileEvaluator::Repeats TileEvaluator::find_repeats(std::uint32_t m, std::uint32_t tokens) {
-  std::uint16_t *different = &different_[m * kept_rows_], *place_of = &place_of_[std::size_t{m} * stretch_];
+  std::uint16_t *distinct = &distinct_[m * kept_rows_], *place_of = &place_of_[std::size_t{m} * stretch_];
   const std::uint16_t* all = text(m);
   std::uint32_t count = 0;
   for (std::uint32_t t = 0; t < tokens; ++t) {
     std::int32_t& place = found_[all[t]];
     if (place == kNothing) {
       place = static_cast<std::int32_t>(count);
-      different[count++] = all[t];
+      distinct[count++] = all[t];
     }
     place_of[t] = static_cast<std::uint16_t>(place);
   }
-  for (std::uint32_t i = 0; i < count; ++i) found_[different[i]] = kNothing;
-  std::fill(different + count, different + kept_rows_, different[0]);
-  return {count, different, place_of};
+  for (std::uint32_t i = 0; i < count; ++i) found_[distinct[i]] = kNothing;
+  std::fill(distinct + count, distinct + kept_rows_, distinct[0]);
+  return {count, distinct, place_of};
 }
 
-// What depends on the token alone, for the different ones of some members, in the memory of a chunk; kept in
+// What depends on the token alone, for the distinct ones of some members, in the memory of a chunk; kept in
 // rows of their own.
-void TileEvaluator::run_different(std::uint32_t member, std::uint32_t members) {
+void TileEvaluator::run_distinct(std::uint32_t member, std::uint32_t members) {
   std::uint32_t count = 0;
   for (std::uint32_t m = member; m < member + members; ++m) count = std::max(count, repeats_[m].count);
   const std::uint32_t pieces = (count + most_tokens_ - 1) / most_tokens_,
                       piece = (count + pieces - 1) / pieces;
   for (std::uint32_t first = 0; first < count; first += piece) {
-    different_from_ = first;
+    distinct_from_ = first;
     chunk_ = std::min(piece, count - first);
     const Part part{member, members, 0, chunk_};
     run_groups(true, part);
@@ -145,7 +145,7 @@ void TileEvaluator::run_different(std::uint32_t member, std::uint32_t members) {
                            .out = {kept_row(k, member) + first * wide, kept_rows_ * wide, wide}});
     }
   }
-  different_from_ = kNothing;
+  distinct_from_ = kNothing;
 }
 
 // To the chunk that begins at token `from` of the stretch, what was kept of its tokens: an embedding without
@@ -269,7 +269,7 @@ const std::uint16_t* TileEvaluator::text(std::uint32_t m) const {
 }
 
 const std::uint16_t* TileEvaluator::tokens(std::uint32_t m) const {
-  return different_from_ == kNothing ? text(m) : repeats_[m].different + different_from_;
+  return distinct_from_ == kNothing ? text(m) : repeats_[m].distinct + distinct_from_;
 }
 
 void TileEvaluator::run_instruction(const Node& node, const Part& part) {

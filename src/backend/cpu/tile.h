@@ -1,6 +1,6 @@
 // Evaluates a tile: a few members over a whole window, chunk of tokens by chunk, layer by layer. The rows of
 // one kernel call are the tokens of a chunk of all members or, between a state and its next value, one token
-// of all members. What depends on the token alone is computed beforehand, once for each different token of a
+// of all members. What depends on the token alone is computed beforehand, once for each distinct token of a
 // stretch of chunks. One TileEvaluator serves one thread.
 #pragma once
 
@@ -15,7 +15,7 @@ namespace clutch::cpu {
 struct TileShape {
   std::uint32_t members = 1;
   std::uint32_t chunk = 1;  // tokens
-  // Tokens, a multiple of a chunk, whose different ones are found: what depends on the token alone is
+  // Tokens, a multiple of a chunk, whose distinct ones are found: what depends on the token alone is
   // computed once for each of them and then kept.
   std::uint32_t stretch = 1;
 
@@ -48,14 +48,14 @@ class TileEvaluator {
   };
   // Of a member's text in a stretch.
   struct Repeats {
-    std::uint32_t count;             // different tokens
-    const std::uint16_t* different;  // [kept_rows]
+    std::uint32_t count;             // distinct tokens
+    const std::uint16_t* distinct;  // [kept_rows]
     const std::uint16_t* place_of;   // [tokens]: where among them each is
   };
   void run_stretch(std::uint32_t begin, std::uint32_t tokens);
-  bool find_different(std::uint32_t tokens);
+  bool find_distinct(std::uint32_t tokens);
   Repeats find_repeats(std::uint32_t m, std::uint32_t tokens);
-  void run_different(std::uint32_t member, std::uint32_t members);
+  void run_distinct(std::uint32_t member, std::uint32_t members);
   void bring_rows(std::uint32_t from);
   void run_groups(bool by_token, const Part& part);
   void run_node(const Node& node, const Part& part);
@@ -103,7 +103,7 @@ class TileEvaluator {
   AlignedVector<std::int8_t> kept_;        // by kept slot [members][kept_rows][width]
   std::vector<std::int64_t> kept_places_;  // of each slot there
   std::vector<Repeats> repeats_;           // [members]; of the same text, the same
-  std::vector<std::uint16_t> different_;   // [members][kept_rows], what they point at
+  std::vector<std::uint16_t> distinct_;   // [members][kept_rows], what they point at
   std::vector<std::uint16_t> place_of_;    // [members][stretch], the same
   std::vector<std::int32_t> found_;        // [vocab]: a token's place in a text being looked at, or kNothing
 
@@ -115,7 +115,7 @@ class TileEvaluator {
   const EvaluateRequest* request_ = nullptr;
   const EvaluateResult* result_ = nullptr;
   std::uint32_t first_ = 0, count_ = 0, begin_ = 0, chunk_ = 0;  // chunk_: tokens of this chunk
-  std::int64_t different_from_ = kNothing;  // rows are those of different tokens, from this one on
+  std::int64_t distinct_from_ = kNothing;  // rows are those of distinct tokens, from this one on
   std::int8_t* states_ = nullptr;
   TraceBuffer* trace_ = nullptr;
   std::uint32_t traced_ = 0;
