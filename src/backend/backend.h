@@ -128,7 +128,12 @@ class Backend {
 
   virtual Result<std::unique_ptr<States>> new_states(std::uint32_t members) = 0;
 
-  virtual Status evaluate(const EvaluateRequest& request, const EvaluateResult& result) = 0;
+  // Aborts where the request is none: an odd number of members with noise, streams that the text does not
+  // have, losses for other members.
+  Status evaluate(const EvaluateRequest& request, const EvaluateResult& result) {
+    check_request(request, result);
+    return do_evaluate(request, result);
+  }
 
   virtual Result<UpdateResult> update(const UpdateRequest& request) = 0;
 
@@ -139,6 +144,13 @@ class Backend {
   // Evaluates as evaluate() would and hands over every slot that instructions write of member `member`, token
   // by token (tokens in order; instructions of a token in program order). States are left as they were.
   virtual Status trace(const EvaluateRequest& request, std::uint32_t member, const TraceSink& sink) = 0;
+
+ protected:
+  // evaluate(), of a request that is one.
+  virtual Status do_evaluate(const EvaluateRequest& request, const EvaluateResult& result) = 0;
+
+ private:
+  static void check_request(const EvaluateRequest& request, const EvaluateResult& result);
 };
 
 // `memory.state`, or zeros of its shape. A state of another shape, or beyond the rule's limits, is a broken

@@ -93,7 +93,7 @@ class SeveralBackends : public Backend {
         std::make_unique<SeveralStates>(std::move(states), members, program_->state_width()));
   }
 
-  Status evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
+  Status do_evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
     return for_all([&](std::size_t i) -> Status {
       const Share share = share_of(request.members(), i, parts_.size());
       if (share.count == 0) return {};

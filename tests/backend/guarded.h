@@ -100,7 +100,7 @@ class GuardedBackend : public Backend {
     return std::unique_ptr<States>(std::make_unique<GuardedStates>(std::move(states).value()));
   }
 
-  Status evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
+  Status do_evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
     Lent lent(request);
     Guarded<std::int64_t> losses(result.losses.size());
     Guarded<std::int8_t> logits(result.logits.size());

@@ -35,7 +35,7 @@ class Misbehaving : public Backend {
   Result<std::unique_ptr<States>> new_states(std::uint32_t members) override {
     return inner_->new_states(members);
   }
-  Status evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
+  Status do_evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
     CLUTCH_RETURN_IF_ERROR(inner_->evaluate(request, result));
     if (misdeed_ == Misdeed::kWritesBeyondLosses) result.losses.data()[result.losses.size()] = 0;
     if (misdeed_ == Misdeed::kWritesBeforeLogits) result.logits.data()[-1] = 0;

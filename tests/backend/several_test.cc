@@ -27,7 +27,7 @@ class Spoilt : public Backend {
   Result<std::unique_ptr<States>> new_states(std::uint32_t members) override {
     return base_->new_states(members);
   }
-  Status evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
+  Status do_evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
     evaluated = request.members();
     return lost ? fail("spoilt", "is lost", "go on without it") : base_->evaluate(request, result);
   }

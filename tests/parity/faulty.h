@@ -55,7 +55,7 @@ class FaultyBackend : public Backend {
     return std::unique_ptr<States>(std::make_unique<HostStates>(members, program_->state_width()));
   }
 
-  Status evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
+  Status do_evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
     const auto width = static_cast<std::size_t>(program_->state_width());
     for (std::uint32_t m = 0; m < request.members(); ++m) {
       std::vector<std::int8_t> state(width);

@@ -24,7 +24,7 @@ constexpr std::uint32_t kLeastMembers = 16, kMostMembers = 48, kLeastPiecePairs 
 // and rows share a member's noise, chunk by chunk, and what one instruction writes is near for the next.
 constexpr std::int64_t kTileBytes = 3 << 19, kGoodChunk = 24;
 constexpr std::int64_t kLoopFreeTileBytes = 1 << 19, kLongChunk = 64;
-// Rows that are kept for tokens which come again; see TileShape. Of English bytes, 9 of 12 are different, 14
+// Rows that are kept for tokens which come again; see TileShape. Of English bytes, 9 of 12 are distinct, 14
 // of 24, 23 of 64, 37 of 256.
 constexpr std::int64_t kKeptBytes = 4 << 20;
 
@@ -76,7 +76,7 @@ class CpuBackend : public Backend {
     return std::unique_ptr<States>(std::make_unique<HostStates>(members, model_->program.state_width()));
   }
 
-  Status evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
+  Status do_evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
     const Schedule& schedule = model_->schedule;
     const std::uint32_t least = schedule.loops ? kLeastMembers : 2;
     const std::int64_t tokens = schedule.loops ? kGoodChunk : kLongChunk;

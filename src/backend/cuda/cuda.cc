@@ -134,7 +134,7 @@ class CudaBackend : public Backend {
     return std::unique_ptr<States>(std::move(states));
   }
 
-  Status evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
+  Status do_evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
     auto* states = static_cast<DeviceStates*>(request.states);
     CLUTCH_RETURN_IF_ERROR(run(request, states == nullptr ? nullptr : states->buffer.as<std::int8_t>(),
                                !result.logits.empty(), {}));

@@ -207,7 +207,7 @@ class DeviceBackend : public Backend {
     return std::unique_ptr<States>(std::move(states));
   }
 
-  Status evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
+  Status do_evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
     Taking taking;
     if (!result.logits.empty()) {
       taking.what = kTakeLogits;

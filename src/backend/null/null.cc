@@ -39,7 +39,7 @@ class NullBackend : public Backend {
     return std::unique_ptr<States>(std::make_unique<HostStates>(members, program_->state_width()));
   }
 
-  Status evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
+  Status do_evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
     for (std::uint32_t m = 0; m < request.members(); ++m)
       result.losses[m] = token_loss(request.noise, m) * request.length;
     std::fill(result.logits.begin(), result.logits.end(), std::int8_t{0});

@@ -38,7 +38,7 @@ class ReferenceBackend : public Backend {
     return std::unique_ptr<States>(std::make_unique<HostStates>(members, program_->state_width()));
   }
 
-  Status evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
+  Status do_evaluate(const EvaluateRequest& request, const EvaluateResult& result) override {
     const std::int64_t width = program_->state_width();
     std::vector<std::int8_t> fresh;  // where none are carried
     for (std::uint32_t m = 0; m < request.members(); ++m) {

@@ -1,7 +1,20 @@
+// What all backends may rely on in what they are asked and given.
 #include "backend/backend.h"
+
 #include "base/check.h"
 
 namespace clutch {
+
+void Backend::check_request(const EvaluateRequest& request, const EvaluateResult& result) {
+  if (request.noise) check_equal(request.members() % 2, 0U, "members beyond whole pairs, with noise");
+  check_equal(result.losses.size(), request.stream_of.size(), "losses asked for, and members");
+  const std::size_t row = std::size_t{request.length} + 1;
+  check_equal(request.text.size() % row, std::size_t{0}, "tokens of the text beyond whole streams");
+  const std::size_t streams = request.text.size() / row;
+  for (const std::uint32_t stream : request.stream_of) {
+    check(stream < streams, "a member reads a stream that the text does not have");
+  }
+}
 
 RuleState whole_rule_state(const Program& program, const RuleMemory& memory) {
   const auto count = static_cast<std::size_t>(exact::entry(memory.rule).state_count());
