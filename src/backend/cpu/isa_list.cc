@@ -4,6 +4,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__aarch64__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -42,6 +46,20 @@ const char* missing_avx512vnni() {
   return __builtin_cpu_supports("avx512vnni") ? missing_avx512bw() : "AVX-512-VNNI";
 }
 
+// Tiles are for a process that has asked the kernel for them; asking again is fine.
+const char* missing_amxint8() {
+#if defined(__linux__)
+  constexpr unsigned kTile = 1U << 24, kInt8 = 1U << 25;  // leaf 7, EDX
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // arch_prctl(2) of Linux 5.16: ARCH_REQ_XCOMP_PERM
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & kTile) == 0 || (d & kInt8) == 0) return "AMX-INT8";
+  if (syscall(SYS_arch_prctl, kRequestPermission, kTileData) != 0) return "the kernel's permission for AMX tiles";
+  return missing_avx512vnni();
+#else
+  return "Linux, for AMX tiles";
+#endif
+}
+
 #elif defined(__aarch64__)
 
 const char* missing_neondot() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0 ? "" : "dot products"; }
@@ -60,6 +78,7 @@ constexpr Isa kList[] = {
      avxvnni_kernels},
     {"avx512vnni", "64-byte vectors, four products of bytes in one instruction", missing_avx512vnni,
      avx512vnni_kernels},
+    {"amxint8", "64-byte vectors, products of 16-by-64 tiles of bytes", missing_amxint8, amxint8_kernels},
 #elif defined(__aarch64__)
     {"neon", "16-byte vectors, products of bytes to 16 bits", nothing, neon_kernels},
     {"neondot", "16-byte vectors, four products of bytes in one instruction", missing_neondot,

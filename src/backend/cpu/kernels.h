@@ -264,6 +264,7 @@ const Kernels& avx2_kernels();
 const Kernels& avxvnni_kernels();
 const Kernels& avx512bw_kernels();
 const Kernels& avx512vnni_kernels();
+const Kernels& amxint8_kernels();
 const Kernels& neon_kernels();
 const Kernels& neondot_kernels();
 const Kernels& neoni8mm_kernels();

@@ -11,6 +11,15 @@ CLUTCH_SIMD I madd16_add(I sum, I a, I b) { return _mm512_dpwssd_epi32(sum, a, b
 }  // namespace clutch::cpu
 
 #include "backend/cpu/simd/dot_dpbusd.h"
+
+namespace clutch::cpu {
+namespace {
+
+using Dot = DpbusdDot;
+
+}  // namespace
+}  // namespace clutch::cpu
+
 #include "backend/cpu/simd/table.h"
 
 namespace clutch::cpu {

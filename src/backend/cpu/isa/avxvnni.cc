@@ -11,6 +11,15 @@ CLUTCH_SIMD I madd16_add(I sum, I a, I b) { return _mm256_dpwssd_avx_epi32(sum, 
 }  // namespace clutch::cpu
 
 #include "backend/cpu/simd/dot_dpbusd.h"
+
+namespace clutch::cpu {
+namespace {
+
+using Dot = DpbusdDot;
+
+}  // namespace
+}  // namespace clutch::cpu
+
 #include "backend/cpu/simd/table.h"
 
 namespace clutch::cpu {

@@ -9,7 +9,7 @@
 namespace clutch::cpu {
 namespace {
 
-struct Dot {
+struct DpbusdDot {
   using X = std::int8_t;           // an element of a prepared row
   static constexpr int kStep = 4;  // terms per 32-bit lane and instruction
   static constexpr int kStepBytes = 4;
@@ -44,7 +44,7 @@ struct Dot {
   template <int R, int kAdvance, int V>
   CLUTCH_SIMD static void accumulate(I (&sums)[R][V], const X* x, std::ptrdiff_t x_step,
                                      const std::byte* panel, std::int64_t steps) {
-    accumulate_broadcast<Dot, R, kAdvance>(sums, x, x_step, panel, steps);
+    accumulate_broadcast<DpbusdDot, R, kAdvance>(sums, x, x_step, panel, steps);
   }
 };
 

@@ -99,12 +99,18 @@ struct Block {
   std::ptrdiff_t y_step;
   std::int64_t steps;
   RowFacts facts;                // from the block's first row on
-  const std::int32_t* shared_a;  // kShared: [rank][kColumns] as (A·512, A), in the panel's order;
+  const std::int32_t* shared_a = nullptr;  // kShared: [rank][kColumns] as (A·512, A), in the panel's order;
                                  // kSharedOnce: as widen_halves() has it
   const MatrixNoise* noise;      // of the first row
   int noise_step;                // to the next row's
   std::int64_t column;           // the panel's first
+  const std::int32_t* sums = nullptr;  // kSummed: [rows][kColumns], the products of rows and panel
 };
+
+CLUTCH_SIMD void advance(Block& b, std::int64_t rows) {
+  b.x += rows * b.x_step, b.y += rows * b.y_step, b.facts = b.facts.from(rows);
+  b.noise += rows * b.noise_step;
+}
 
 // What all blocks of a call share.
 struct Finish {
@@ -290,10 +296,20 @@ CLUTCH_SIMD void store_rows(const I (&sums)[R][4], const Block& b, const Finish&
   }
 }
 
+template <int R>
+CLUTCH_SIMD void add_sums(I (&sums)[R][4], const std::int32_t* products) {
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) sums[r][v] = add32(sums[r][v], load(products + r * kColumns + v * kLanes));
+  }
+}
+
+constexpr bool is_shared(Perturb p) { return p == Perturb::kShared || p == Perturb::kSharedOnce; }
 constexpr bool is_once(Perturb p) { return p == Perturb::kSharedOnce || p == Perturb::kEachOnce; }
 
-// kHalves: all rows' projections fit 16 bits.
-template <int R, Perturb P, bool kHalves>
+// kHalves: all rows' projections fit 16 bits. kSummed: the products are there already.
+template <int R, Perturb P, bool kHalves, bool kSummed>
 [[gnu::noinline]] void block(const Block& b, const Finish& finish) {
   I sums[R][4];
   if constexpr (P == Perturb::kNone) start_plain<R>(sums, b);
@@ -302,7 +318,11 @@ template <int R, Perturb P, bool kHalves>
   if constexpr (P == Perturb::kShared) start_shared<R>(sums, b, finish);
   if constexpr (P == Perturb::kEach) start_each<R, false>(sums, b, finish);
   if constexpr (P == Perturb::kEachWide) start_each<R, true>(sums, b, finish);
-  Dot::template accumulate<R, kGroupElements>(sums, b.x, b.x_step, b.panel, b.steps);
+  if constexpr (kSummed) {
+    add_sums<R>(sums, b.sums);
+  } else {
+    Dot::template accumulate<R, kGroupElements>(sums, b.x, b.x_step, b.panel, b.steps);
+  }
   store_rows<R>(sums, b, finish);
 }
 
@@ -326,26 +346,26 @@ inline void row_scalar(const Block& b, const MatmulTask& task) {
   }
 }
 
-template <Perturb P, bool kHalves>
+template <Perturb P, bool kHalves, bool kSummed>
 void run_block(int rows, const Block& b, const Finish& finish) {
   switch (rows) {
     case 1:
-      return block<1, P, kHalves>(b, finish);
+      return block<1, P, kHalves, kSummed>(b, finish);
     case 2:
-      return block<2, P, kHalves>(b, finish);
+      return block<2, P, kHalves, kSummed>(b, finish);
     case 3:
-      return block<3, P, kHalves>(b, finish);
+      return block<3, P, kHalves, kSummed>(b, finish);
     default:
       break;
   }
   if constexpr (kBlockRows > 3) {
     switch (rows) {
       case 4:
-        return block<4, P, kHalves>(b, finish);
+        return block<4, P, kHalves, kSummed>(b, finish);
       case 5:
-        return block<5, P, kHalves>(b, finish);
+        return block<5, P, kHalves, kSummed>(b, finish);
       default:
-        return block<6, P, kHalves>(b, finish);
+        return block<6, P, kHalves, kSummed>(b, finish);
     }
   }
 }

@@ -2,7 +2,7 @@
 // another ending.
 #pragma once
 
-#include "backend/cpu/simd/matmul.h"
+#include "backend/cpu/simd/walk.h"
 
 namespace clutch::cpu {
 namespace {
@@ -62,12 +62,8 @@ CLUTCH_SIMD const X* rows_as(X* prepared, const std::int8_t* plain) {
   }
 }
 
-// Asks for a piece of memory bit by bit: a panel of weights comes from the third-level cache or from memory,
-// which takes longer than the first block of rows computes, unless it was asked for while the last panel was
-// worked on.
-//
-// Between states it is not: token after token meets the same weights, which stay in the second-level cache,
-// and requests would only keep loads waiting.
+// What a Prefetch asks for during a panel. Between states it is nothing: token after token meets the same weights,
+// which stay in the second-level cache, and requests would only keep loads waiting.
 inline Ahead next_panel(const MatmulTask& task, std::int64_t column) {
   if (task.tokens == 1) return {nullptr, 0};
   if (column + kColumns == task.n) return task.next;
@@ -75,61 +71,6 @@ inline Ahead next_panel(const MatmulTask& task, std::int64_t column) {
   return {
       static_cast<const std::byte*>(task.packed) + static_cast<std::size_t>(column / kColumns + 1) * bytes,
       bytes};
-}
-
-class Prefetch {
- public:
-  Prefetch(Ahead ahead, std::int64_t parts)
-      : at_(ahead.data),
-        end_(ahead.data + ahead.bytes),
-        groups_((static_cast<std::ptrdiff_t>(ahead.bytes) / (parts < 1 ? 1 : parts) + kGroup - 1) / kGroup) {}
-  // As many lines each time, maybe some beyond the end: a loop of another length now and then would be
-  // guessed wrong by the processor, and blocks wait for that.
-  CLUTCH_SIMD void part() {
-    if (at_ >= end_) return;
-    std::ptrdiff_t left = groups_;
-    do {
-#pragma GCC unroll 8
-      for (std::ptrdiff_t line = 0; line < kGroup; line += 64) __builtin_prefetch(at_ + line, 0, 2);
-      at_ += kGroup;
-    } while (--left > 0);
-  }
-
- private:
-  static constexpr std::ptrdiff_t kGroup = 512;
-  const std::byte *at_, *end_;
-  std::ptrdiff_t groups_;
-};
-
-template <Perturb P>
-void run_rows(int rows, const Block& b, const Finish& finish) {
-  if constexpr (is_once(P)) {
-    if (finish.halves && b.facts.beyond()[0] == 0) return run_block<P, true>(rows, b, finish);
-  }
-  run_block<P, false>(rows, b, finish);
-}
-
-template <Perturb P>
-void run_stretch(const MatmulTask& task, const Finish& finish, Block b, std::int64_t rows,
-                 Prefetch& prefetch) {
-  // Equal blocks: 16 rows are 6, 5 and 5, since fewer than four rows leave the multiplier waiting.
-  const auto blocks = static_cast<std::uint32_t>(rows + kBlockRows - 1) / kBlockRows;
-  const auto least = static_cast<std::uint32_t>(rows) / blocks,
-             longer = static_cast<std::uint32_t>(rows) % blocks;
-  for (std::uint32_t i = 0; i < blocks; ++i) {
-    const std::int64_t count = least + (i < longer ? 1 : 0);
-    prefetch.part();
-    if constexpr (P == Perturb::kScalar) {
-      for (std::int64_t r = 0; r < count; ++r) {
-        row_scalar(b, task);
-        b.x += b.x_step, b.y += b.y_step, b.facts = b.facts.from(1), b.noise += b.noise_step;
-      }
-    } else {
-      run_rows<P>(static_cast<int>(count), b, finish);
-      b.x += count * b.x_step, b.y += count * b.y_step, b.facts = b.facts.from(count),
-                                                        b.noise += count * b.noise_step;
-    }
-  }
 }
 
 // Rows are made ready just before they meet their first panel, which then finds them in the first-level
@@ -159,60 +100,64 @@ void make_ready(const MatmulTask& task, const Stretches& stretches, std::int64_t
   }
 }
 
-template <Perturb P>
+template <class Rows, Perturb P>
 void run_panels(const MatmulTask& task, const Scratch& scratch) {
   const Finish finish(task);
   const Stretches stretches(task);
   const std::int64_t at_a_time = 1 + kReadyBytes / (stretches.rows * task.k);
+  Rows rows({task, finish, scratch.shared_a}, stretches.rows);
   for (std::int64_t column = 0; column < task.n; column += kColumns) {
     const auto panel = static_cast<std::size_t>(column / kColumns) * panel_bytes(task.k);
-    const std::int64_t blocks = stretches.count * ((stretches.rows + kBlockRows - 1) / kBlockRows);
-    Prefetch prefetch(next_panel(task, column), blocks);
+    Prefetch prefetch(next_panel(task, column), stretches.count * rows.parts());
     for (std::int64_t s = 0; s < stretches.count; ++s) {
       const Stretch stretch = stretches.at(task, s);
-      const RowFacts facts = scratch.facts.from(s * stretch.rows);
       Dot::X* prepared = scratch.prepared + (kPrepares ? s * stretch.rows * task.k : 0);
       if (column == 0 && s % at_a_time == 0) {
         const std::int64_t end = s + at_a_time;
         make_ready<P>(task, stretches, s, end < stretches.count ? end : stretches.count, scratch);
       }
-      Block b{.panel = static_cast<const std::byte*>(task.packed) + panel,
-              .x = rows_as(prepared, stretch.x),
-              .x_step = kPrepares ? task.k : stretch.x_step,
-              .y = task.y.row(s, 0) + column,
-              .y_step = task.tokens == 1 ? task.y.member_step : task.y.token_step,
-              .steps = task.k / Dot::kStep,
-              .facts = facts,
-              .shared_a = scratch.shared_a,
-              .noise = stretch.noise,
-              .noise_step = stretch.noise_step,
-              .column = column};
-      if constexpr (P == Perturb::kShared || P == Perturb::kSharedOnce) {
-        widen_a(task, finish, *stretch.noise, column, scratch.shared_a);
-        if (s + 1 < stretches.count) __builtin_prefetch(task.noise[s + 1].a + column);
-      }
-      run_stretch<P>(task, finish, b, stretch.rows, prefetch);
+      if (is_shared(P) && s + 1 < stretches.count) __builtin_prefetch(task.noise[s + 1].a + column);
+      rows.run({.panel = static_cast<const std::byte*>(task.packed) + panel,
+                .x = rows_as(prepared, stretch.x),
+                .x_step = kPrepares ? task.k : stretch.x_step,
+                .y = task.y.row(s, 0) + column,
+                .y_step = task.tokens == 1 ? task.y.member_step : task.y.token_step,
+                .steps = task.k / Dot::kStep,
+                .facts = scratch.facts.from(s * stretch.rows),
+                .noise = stretch.noise,
+                .noise_step = stretch.noise_step,
+                .column = column},
+               prefetch);
     }
   }
+  rows.end();
+}
+
+template <class D, Perturb P>
+void walk_panels(const MatmulTask& task, const Scratch& scratch) {
+  if constexpr (Tiled<D> && P != Perturb::kScalar) {
+    if (Stretches(task).rows >= D::kLeastTileRows) return run_panels<Batches<D, P>, P>(task, scratch);
+  }
+  run_panels<Blocks<P>, P>(task, scratch);
 }
 
 inline void matmul(const MatmulTask& task) {
   const Scratch scratch(task.scratch, task.members * task.tokens, task.rank);
   switch (choose_perturb(task)) {
     case Perturb::kNone:
-      return run_panels<Perturb::kNone>(task, scratch);
+      return walk_panels<Dot, Perturb::kNone>(task, scratch);
     case Perturb::kSharedOnce:
-      return run_panels<Perturb::kSharedOnce>(task, scratch);
+      return walk_panels<Dot, Perturb::kSharedOnce>(task, scratch);
     case Perturb::kShared:
-      return run_panels<Perturb::kShared>(task, scratch);
+      return walk_panels<Dot, Perturb::kShared>(task, scratch);
     case Perturb::kEachOnce:
-      return run_panels<Perturb::kEachOnce>(task, scratch);
+      return walk_panels<Dot, Perturb::kEachOnce>(task, scratch);
     case Perturb::kEach:
-      return run_panels<Perturb::kEach>(task, scratch);
+      return walk_panels<Dot, Perturb::kEach>(task, scratch);
     case Perturb::kEachWide:
-      return run_panels<Perturb::kEachWide>(task, scratch);
+      return walk_panels<Dot, Perturb::kEachWide>(task, scratch);
     case Perturb::kScalar:
-      return run_panels<Perturb::kScalar>(task, scratch);
+      return walk_panels<Dot, Perturb::kScalar>(task, scratch);
   }
 }
 
