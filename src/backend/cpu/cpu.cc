@@ -1,6 +1,7 @@
 #include "backend/cpu/cpu.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <optional>
 
 #include "backend/cpu/isa_list.h"
@@ -30,6 +31,23 @@ constexpr std::int64_t kKeptBytes = 4 << 20;
 
 constexpr std::int64_t tile_bytes(const Schedule& schedule) {
   return schedule.loops ? kTileBytes : kLoopFreeTileBytes;
+}
+
+// Of a chunk where `fit` tokens about fill a tile: of those up to a quarter off, in fours, since norms and sums of
+// rows go by four, the one that cuts `length` into the fewest blocks of `rows` rows; of these the nearest to `fit`.
+std::uint32_t chunk_tokens(std::int64_t fit, std::uint32_t length, int rows) {
+  fit = std::max<std::int64_t>(fit, 1);
+  if (3 * fit / 4 >= length) return length;
+  const auto blocks = [rows](std::int64_t tokens) { return (tokens + rows - 1) / rows; };
+  std::int64_t best = 0, fewest = 0;
+  for (std::int64_t tokens = std::max<std::int64_t>(3 * fit / 4, 1); tokens <= 5 * fit / 4; ++tokens) {
+    const std::int64_t chunk = std::min<std::int64_t>(tokens, length);
+    if (chunk > 4 && chunk % 4 != 0 && chunk < length) continue;
+    const std::int64_t count = length / chunk * blocks(chunk) + blocks(length % chunk);
+    const bool nearer = std::abs(chunk - fit) < std::abs(best - fit);
+    if (best == 0 || count < fewest || (count == fewest && nearer)) best = chunk, fewest = count;
+  }
+  return static_cast<std::uint32_t>(best);
 }
 
 class CpuBackend : public Backend {
@@ -134,15 +152,12 @@ class CpuBackend : public Backend {
   }
 
  private:
-  // Equal chunks whose slots about fit tile_bytes(); of a multiple of four tokens where there are as many,
-  // since norms and sums of rows go by four. Stretches of as many chunks as kKeptBytes hold rows for.
-  static TileShape tile_shape(const Schedule& schedule, std::uint32_t members, std::uint32_t length) {
-    const std::int64_t fit = tile_bytes(schedule) / (schedule.row_bytes * members);
-    const auto fours = [](std::int64_t tokens) { return tokens < 3 ? tokens : (tokens + 2) / 4 * 4; };
-    const auto most = static_cast<std::uint32_t>(std::clamp<std::int64_t>(fours(fit), 1, length));
-    const std::uint32_t chunks = (length + most - 1) / most, equal = (length + chunks - 1) / chunks;
-    const std::uint32_t chunk = std::min(length, equal < 3 ? equal : (equal + 3) / 4 * 4);
+  // Stretches of as many chunks as kKeptBytes hold rows for.
+  TileShape tile_shape(const Schedule& schedule, std::uint32_t members, std::uint32_t length) const {
+    const std::uint32_t chunk =
+        chunk_tokens(tile_bytes(schedule) / (schedule.row_bytes * members), length, kernels_.rows);
     const std::int64_t kept = kKeptBytes / (std::max<std::int64_t>(schedule.kept_bytes, 1) * members * chunk);
+    const std::uint32_t chunks = (length + chunk - 1) / chunk;
     return {members, chunk, chunk * static_cast<std::uint32_t>(std::clamp<std::int64_t>(kept, 1, chunks))};
   }
 

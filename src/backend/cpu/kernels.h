@@ -202,6 +202,7 @@ struct VectorVoteTask {
 
 struct Kernels {
   const char* name;  // "scalar"
+  int rows;          // of a block of matmul: multiples of it cost least for each row
 
   std::size_t (*packed_bytes)(std::int64_t n, std::int64_t k);
   // weights [rows][cols] into packed [n][k] (n, k padded): the band of rows [band · kPad, (band + 1) · kPad).

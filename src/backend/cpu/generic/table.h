@@ -9,7 +9,7 @@ namespace {
 namespace generic {
 
 inline constexpr Kernels kernels(const char* name) {
-  return {.name = name, CLUTCH_KERNELS(CLUTCH_KERNEL_ENTRY).multiply_registers = nullptr};
+  return {.name = name, .rows = 1, CLUTCH_KERNELS(CLUTCH_KERNEL_ENTRY).multiply_registers = nullptr};
 }
 
 }  // namespace generic

@@ -14,6 +14,7 @@ namespace {
 
 inline constexpr Kernels simd_kernels(const char* name) {
   return {.name = name,
+          .rows = rows_at_a_time<Dot>(),
           CLUTCH_KERNELS(CLUTCH_KERNEL_ENTRY).multiply_registers = multiply_registers<Dot, kBlockRows>};
 }
 

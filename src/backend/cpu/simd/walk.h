@@ -94,6 +94,15 @@ class Blocks {
 template <class D>
 concept Tiled = requires { D::kTileRows; };
 
+template <class D>
+constexpr int rows_at_a_time() {
+  if constexpr (Tiled<D>) {
+    return D::kTileRows;
+  } else {
+    return kBlockRows;
+  }
+}
+
 // Batches of up to two equal tiles. The last tile of a stretch may begin before the end of the one before: those rows
 // are multiplied twice and finished once.
 template <class D, Perturb P>
