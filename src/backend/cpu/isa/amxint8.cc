@@ -28,28 +28,15 @@ struct Dot : DpbusdDot {
 
   // Tiles 0 to 3 are sums, 4 and 5 rows, 6 and 7 weights: all of 64 bytes, and of `rows` rows but for the
   // weights, which have one for each step.
-  class Tiles {
-   public:
-    explicit Tiles(std::int64_t rows) {
-      Shape shape;
-      for (int t = 0; t < 8; ++t) {
-        shape.row_bytes[t] = 64;
-        shape.rows[t] = static_cast<std::uint8_t>(t < 6 ? rows : kTileSteps);
-      }
-      asm volatile("ldtilecfg %0" : : "m"(shape));
+  static void begin_tiles(std::int64_t rows) {
+    Shape shape;
+    for (int t = 0; t < 8; ++t) {
+      shape.row_bytes[t] = 64;
+      shape.rows[t] = static_cast<std::uint8_t>(t < 6 ? rows : kTileSteps);
     }
-    ~Tiles() { _tile_release(); }
-    Tiles(const Tiles&) = delete;
-    Tiles& operator=(const Tiles&) = delete;
-
-   private:
-    struct Shape {  // what ldtilecfg reads
-      std::uint8_t palette = 1, start = 0, zeros[14] = {};
-      std::uint16_t row_bytes[16] = {};
-      std::uint8_t rows[16] = {};
-    };
-    static_assert(sizeof(Shape) == 64);
-  };
+    asm volatile("ldtilecfg %0" : : "m"(shape));
+  }
+  static void end_tiles() { _tile_release(); }
 
   CLUTCH_SIMD static void clear_sums() {
     _tile_zero(0);
@@ -109,11 +96,18 @@ struct Dot : DpbusdDot {
 
  private:
   static constexpr std::ptrdiff_t kStride = 4 * kVectorBytes;  // from step to step, and from row to row of sums
+
+  struct Shape {  // what ldtilecfg reads
+    std::uint8_t palette = 1, start = 0, zeros[14] = {};
+    std::uint16_t row_bytes[16] = {};
+    std::uint8_t rows[16] = {};
+  };
+  static_assert(sizeof(Shape) == 64);
 };
 
 // The peak: tiles that touch no memory.
 [[gnu::noinline]] std::int64_t multiply_tile_registers(std::int64_t steps) {
-  const Dot::Tiles tiles(Dot::kTileRows);
+  Dot::begin_tiles(Dot::kTileRows);
   Dot::clear_sums();
   _tile_zero(4);
   _tile_zero(5);
@@ -125,6 +119,7 @@ struct Dot : DpbusdDot {
     _tile_dpbsud(2, 5, 6);
     _tile_dpbsud(3, 5, 7);
   }
+  Dot::end_tiles();
   return steps * 4 * Dot::kTileRows * Dot::kTileColumns * Dot::kTileSteps * Dot::kStep;
 }
 

@@ -112,8 +112,9 @@ class Batches {
       : walk_(walk),
         rows_(rows),
         tiles_((rows + D::kTileRows - 1) / D::kTileRows),
-        height_((rows + tiles_ - 1) / tiles_),
-        configured_(height_) {}
+        height_((rows + tiles_ - 1) / tiles_) {
+    D::begin_tiles(height_);
+  }
   std::int64_t parts() const { return (tiles_ + 1) / 2; }
 
   void run(const Block& stretch, Prefetch& prefetch) {
@@ -145,7 +146,10 @@ class Batches {
       widens_ = true;
     }
   }
-  void end() { finish_waiting(waiting_rows_); }
+  void end() {
+    finish_waiting(waiting_rows_);
+    D::end_tiles();
+  }
 
  private:
   std::int64_t first_row(std::int64_t tile) const {
@@ -169,7 +173,6 @@ class Batches {
 
   const Walk walk_;
   const std::int64_t rows_, tiles_, height_;
-  const typename D::Tiles configured_;
   Block waiting_ = {};
   std::int64_t waiting_rows_ = 0;
   bool widens_ = false;
