@@ -96,12 +96,16 @@ CLUTCH_SIMD int move_weights(const I (&votes)[4], I threshold, std::int8_t* weig
   return count_different8(before, after);
 }
 
-// The same by any other rule; `first` is where the weights lie in the tensor's rows.
-inline std::int64_t move_weights(const I (&votes)[4], const RuleRows& rule, std::int64_t first,
-                                 std::int8_t* weights, std::int64_t count) {
+// The same by any other rule; `first` is where the weights lie in the tensor's rows. Takes copies: were there
+// an address of a sum, g++ 12 would keep them all in memory.
+[[gnu::noinline]] std::int64_t move_by_other_rule(I a, I b, I c, I d, const RuleRows& rule,
+                                                  std::int64_t first, std::int8_t* weights,
+                                                  std::int64_t count) {
   alignas(64) std::int32_t lanes[kColumns], in_order[kColumns];
-#pragma GCC unroll 4
-  for (int v = 0; v < 4; ++v) store(lanes + v * kLanes, votes[v]);
+  store(lanes, a);
+  store(lanes + kLanes, b);
+  store(lanes + 2 * kLanes, c);
+  store(lanes + 3 * kLanes, d);
 #pragma GCC unroll 16
   for (int four = 0; four < kColumns / 4; ++four) {  // four lanes of a vector are four columns
     const int v = four / (kLanes / 4), lane = four % (kLanes / 4) * 4;
@@ -148,15 +152,22 @@ template <int R>
     const std::int64_t at = (b.row + r) * task.cols + b.column, count = task.cols - b.column;
     moved += task.rule.step->rule == exact::Rule::threshold
                  ? move_weights(sums[r], set32(task.threshold), task.weights + at, count)
-                 : move_weights(sums[r], task.rule, at, task.weights + at, count);
+                 : move_by_other_rule(sums[r][0], sums[r][1], sums[r][2], sums[r][3], task.rule, at,
+                                      task.weights + at, count);
   }
   return moved;
 }
 
 inline std::int64_t vote(const VoteTask& task) {
-  // Blocks meet a few rows at a time, which no prefetcher foresees.
-  if (task.last) {
-    for (std::int64_t i = 0; i < task.rows * task.cols; i += 64) __builtin_prefetch(task.weights + i, 1, 2);
+  // Blocks meet a few rows at a time, which no prefetcher foresees: weights are asked for two columns of
+  // blocks ahead.
+  constexpr std::int64_t kAhead = 2 * kColumns;
+  const auto ask_for = [&](std::int64_t row, std::int64_t column) {
+    if (task.last && row < task.rows && column < task.cols)
+      __builtin_prefetch(task.weights + row * task.cols + column);
+  };
+  for (std::int64_t column = 0; column < kAhead; column += kColumns) {
+    for (std::int64_t row = 0; row < task.rows; ++row) ask_for(row, column);
   }
   const VoteRows rows(task);
   for (std::int64_t half = 0; half < kHalves; ++half) scale_half(task, half, rows);
@@ -176,6 +187,7 @@ inline std::int64_t vote(const VoteTask& task) {
                   .start = rows.start + place,
                   .row = row,
                   .column = column};
+      for (int r = 0; r < kVoteRows; ++r) ask_for(row + r, column + kAhead);
       if (row + kVoteRows <= task.rows) {
         moved += vote_block<kVoteRows>(task, b);
         continue;
@@ -219,7 +231,8 @@ inline std::int64_t vote_vector(const VectorVoteTask& task) {
     if (!task.last) continue;
     moved += task.rule.step->rule == exact::Rule::threshold
                  ? move_weights(sums, set32(task.threshold), task.weights + n, task.count - n)
-                 : move_weights(sums, task.rule, n, task.weights + n, task.count - n);
+                 : move_by_other_rule(sums[0], sums[1], sums[2], sums[3], task.rule, n, task.weights + n,
+                                      task.count - n);
   }
   return moved;
 }
