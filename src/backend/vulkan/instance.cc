@@ -3,6 +3,8 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 
+#include <mutex>
+
 namespace clutch::vulkan {
 namespace {
 
@@ -51,6 +53,18 @@ Status to_status(VkResult result, const std::string& device, const std::string& 
       return fail(device, fmt::format("failed with Vulkan's code {}: {}", static_cast<int>(result), what),
                   "update its driver, or use --backend cpu; a run goes on with --resume");
   }
+}
+
+Result<std::shared_ptr<Instance>> Instance::get() {
+  static std::mutex mutex;
+  static auto& kept = *new std::shared_ptr<Instance>;
+  const std::lock_guard lock(mutex);
+  if (kept == nullptr) {
+    auto made = create();
+    if (!made.ok()) return made.status();
+    kept = std::move(made).value();
+  }
+  return kept;
 }
 
 Result<std::shared_ptr<Instance>> Instance::create() {

@@ -19,7 +19,8 @@ struct PhysicalDevice {
 
 class Instance {
  public:
-  static Result<std::shared_ptr<Instance>> create();
+  // The process's one. It is never destroyed: a driver of NVIDIA (580) that was let go does not start again.
+  static Result<std::shared_ptr<Instance>> get();
   ~Instance();
   Instance(const Instance&) = delete;
 
@@ -28,6 +29,7 @@ class Instance {
 
  private:
   Instance() = default;
+  static Result<std::shared_ptr<Instance>> create();
   void look_at(PhysicalDevice& device) const;
 
   InstanceApi api_;

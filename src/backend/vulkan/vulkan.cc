@@ -26,7 +26,7 @@ const char* kind(VkPhysicalDeviceType type) {
 }
 
 VulkanDevices look_up() {
-  auto instance = vulkan::Instance::create();
+  auto instance = vulkan::Instance::get();
   if (!instance.ok()) return {{}, instance.status().message()};
   VulkanDevices found;
   for (const vulkan::PhysicalDevice& device : instance.value()->devices()) {
@@ -50,7 +50,7 @@ const VulkanDevices& vulkan_devices() {
 Result<std::shared_ptr<device::Gpu>> make_vulkan_gpu(const std::string& number, std::uint32_t lanes) {
   std::size_t index = 0;
   std::from_chars(number.data(), number.data() + number.size(), index);
-  auto instance = vulkan::Instance::create();
+  auto instance = vulkan::Instance::get();
   if (!instance.ok()) return instance.status();
   if (index >= instance.value()->devices().size()) {
     return fail("vulkan:" + number, "is gone", "`clutch info` lists the devices of this machine");
