@@ -16,6 +16,10 @@ __device__ __forceinline__ Bytes16 load16(const std::int8_t* from) {
   return *reinterpret_cast<const Bytes16*>(from);
 }
 
+// Columns of the right are dealt to tiles in turn: column c of tile i is row 4c + i of the right. So a
+// thread's sums of a row are kRun columns that lie side by side.
+constexpr int kTiles = 4;
+
 // On mma.sync m16n8k32: thread 4g + t holds rows g and g + 8 of the left and row g of the right, 16 bytes at
 // 16t of 64, which are two instructions' worth; of the sums rows g and g + 8, columns 2t and 2t + 1.
 struct Atom16x8x32 {
@@ -26,14 +30,18 @@ struct Atom16x8x32 {
   static __device__ __forceinline__ int offset(int lane) { return lane % 4 * 16; }
   static __device__ __forceinline__ int sum_row(int lane, int i) { return lane / 4 + 8 * i; }
   static __device__ __forceinline__ int sum_column(int lane) { return lane % 4 * 2; }
-  static __device__ __forceinline__ void step(std::int32_t (&sums)[4], const Bytes16 (&left)[2],
-                                              const Bytes16 (&right)[1]) {
+  // The left's words are brought in order once for all tiles.
+  static __device__ __forceinline__ void step(std::int32_t (&sums)[kTiles][4], const Bytes16 (&left)[2],
+                                              const Bytes16 (&right)[kTiles][1]) {
 #pragma unroll
     for (int half = 0; half < 4; half += 2) {
       const std::uint32_t a[4] = {left[0].words[half], left[1].words[half], left[0].words[half + 1],
                                   left[1].words[half + 1]};
-      const std::uint32_t b[2] = {right[0].words[half], right[0].words[half + 1]};
-      multiply_16x8x32(sums, a, b);
+#pragma unroll
+      for (int tile = 0; tile < kTiles; ++tile) {
+        const std::uint32_t b[2] = {right[tile][0].words[half], right[tile][0].words[half + 1]};
+        multiply_16x8x32(sums[tile], a, b);
+      }
     }
   }
 };
@@ -48,10 +56,13 @@ struct Atom16x16x16 {
   static __device__ __forceinline__ int offset(int lane) { return lane / 16 * 16; }
   static __device__ __forceinline__ int sum_row(int lane, int i) { return lane / 16 * 4 + i; }
   static __device__ __forceinline__ int sum_column(int lane) { return lane % 16; }
-  static __device__ __forceinline__ void step(std::int32_t (&sums)[4], const Bytes16 (&left)[1],
-                                              const Bytes16 (&right)[1]) {
+  static __device__ __forceinline__ void step(std::int32_t (&sums)[kTiles][4], const Bytes16 (&left)[1],
+                                              const Bytes16 (&right)[kTiles][1]) {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) multiply_16x16x16(sums, left[0].words[i], right[0].words[i]);
+    for (int tile = 0; tile < kTiles; ++tile) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) multiply_16x16x16(sums[tile], left[0].words[i], right[tile][0].words[i]);
+    }
   }
 };
 
@@ -65,12 +76,16 @@ struct AtomDot {
   static __device__ __forceinline__ int offset(int) { return 0; }
   static __device__ __forceinline__ int sum_row(int lane, int i) { return lane / 4 + 8 * i; }
   static __device__ __forceinline__ int sum_column(int lane) { return lane % 4 * 2; }
-  static __device__ __forceinline__ void step(std::int32_t (&sums)[4], const Bytes16 (&left)[2],
-                                              const Bytes16 (&right)[2]) {
+  static __device__ __forceinline__ void step(std::int32_t (&sums)[kTiles][4], const Bytes16 (&left)[2],
+                                              const Bytes16 (&right)[kTiles][2]) {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
+    for (int tile = 0; tile < kTiles; ++tile) {
 #pragma unroll
-      for (int w = 0; w < 4; ++w) sums[i] = dot4(left[i / 2].words[w], right[i % 2].words[w], sums[i]);
+      for (int i = 0; i < 4; ++i) {
+#pragma unroll
+        for (int w = 0; w < 4; ++w)
+          sums[tile][i] = dot4(left[i / 2].words[w], right[tile][i % 2].words[w], sums[tile][i]);
+      }
     }
   }
 };
@@ -89,9 +104,6 @@ struct AtomFor<Matrix::k16x16x16> {
 };
 using Atom = AtomFor<kMatrix>::Type;
 
-// Columns of the right are dealt to tiles in turn: column c of tile i is row 4c + i of the right. So a
-// thread's sums of a row are kRun columns that lie side by side.
-constexpr int kTiles = 4;
 constexpr int kGroupColumns = kTiles * Atom::kColumns;
 constexpr int kRun = kTiles * Atom::kSumColumns;
 
@@ -108,25 +120,25 @@ __device__ __forceinline__ std::int32_t sum_at(const Sums<kRowTiles>& sums, int 
 }
 
 // sums += left · rightᵀ over `depth` elements of K, a multiple of 64. left: row 0, at K = 0, in shared
-// memory. right_at(row): that row of the right at K = 0, row < kGroupColumns.
+// memory. right_at(row): where in right_rows that row of the right is at K = 0, row < kGroupColumns.
 //
 // Rows of the right come straight from the second-level cache into registers, and the next round's while this
 // one multiplies: each byte is used by one group of threads of the block alone, so that a copy in shared
-// memory, which asynchronous copies would fill, would only add a write, a read and a barrier to each. With 8
-// warps of 4 loads of 512 bytes 16 KiB are on their way, what a latency of 300 cycles takes at 48 bytes a
-// cycle.
+// memory, which asynchronous copies would fill, would only add a write, a read and a barrier to each.
 template <int kRowTiles, class RightAt>
 __device__ __forceinline__ void multiply(Sums<kRowTiles>& sums, const std::int8_t* left,
-                                         std::uint32_t left_pitch, std::uint32_t depth, RightAt right_at) {
+                                         std::uint32_t left_pitch, std::uint32_t depth,
+                                         const std::int8_t* right_rows, RightAt right_at) {
   const int lane = static_cast<int>(threadIdx.x) % Atom::kLanes;
-  const std::int8_t* rows[kTiles][Atom::kRightRows];
+  std::uint32_t rows[kTiles][Atom::kRightRows];
   Bytes16 next[kTiles][Atom::kRightRows];
 #pragma unroll
   for (int i = 0; i < kTiles; ++i) {
 #pragma unroll
     for (int r = 0; r < Atom::kRightRows; ++r) {
-      rows[i][r] = right_at(Atom::right_row(lane, r) * kTiles + i) + Atom::offset(lane);
-      next[i][r] = load16(rows[i][r]);
+      rows[i][r] =
+          right_at(Atom::right_row(lane, r) * kTiles + i) + static_cast<std::uint32_t>(Atom::offset(lane));
+      next[i][r] = load16(right_rows + rows[i][r]);
     }
   }
   const std::int8_t* mine = left + Atom::offset(lane);
@@ -137,7 +149,7 @@ __device__ __forceinline__ void multiply(Sums<kRowTiles>& sums, const std::int8_
 #pragma unroll
       for (int r = 0; r < Atom::kRightRows; ++r) {
         right[i][r] = next[i][r];
-        if (k + Atom::kDepth < depth) next[i][r] = load16(rows[i][r] + k + Atom::kDepth);
+        if (k + Atom::kDepth < depth) next[i][r] = load16(right_rows + rows[i][r] + k + Atom::kDepth);
       }
     }
 #pragma unroll
@@ -149,8 +161,7 @@ __device__ __forceinline__ void multiply(Sums<kRowTiles>& sums, const std::int8_
             static_cast<std::uint32_t>(static_cast<int>(kRowTile) * tile + Atom::left_row(lane, i));
         part[i] = load16(mine + row * left_pitch + k);
       }
-#pragma unroll
-      for (int i = 0; i < kTiles; ++i) Atom::step(sums.of[tile][i], part, right[i]);
+      Atom::step(sums.of[tile], part, right);
     }
   }
 }

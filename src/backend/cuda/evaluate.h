@@ -57,18 +57,27 @@ __device__ __forceinline__ Integer perturbation(const Tile& tile, std::uint32_t 
   return m % 2 == 0 ? shifted : -shifted;
 }
 
-// Elements n .. n+3 of a member's own vector.
-__device__ __forceinline__ void vector_elements(const Tile& tile, const device::FlatTensor& t,
-                                                std::uint32_t m, std::uint32_t n, int (&out)[4]) {
-  const std::uint32_t w = load4(tile.a.model.weights + t.weights + n);
-  std::uint32_t a = 0, b = 0;
+// Members of a warp whose words it asks the device's memory for before it works on the first: as long as
+// that takes, it could do little else.
+constexpr int kTogether = 4;
+
+// Elements n .. n+3 of a vector and of the noise of a member's pair.
+struct VectorWords {
+  std::uint32_t w, a, b;
+};
+__device__ __forceinline__ VectorWords load_vector(const Tile& tile, const device::FlatTensor& t,
+                                                   std::uint32_t m, std::uint32_t n) {
+  VectorWords words{load4(tile.a.model.weights + t.weights + n), 0, 0};
   if (tile.a.noisy) {
-    a = load4(tile.pair_noise(m) + t.noise_a + n);
-    b = load4(tile.pair_noise(m) + t.noise_b + n);
+    words.a = load4(tile.pair_noise(m) + t.noise_a + n);
+    words.b = load4(tile.pair_noise(m) + t.noise_b + n);
   }
-#pragma unroll
-  for (int i = 0; i < 4; ++i)
-    out[i] = clip32(byte_of(w, i) + perturbation(tile, m, byte_of(a, i) * byte_of(b, i)));
+  return words;
+}
+// The member's own element `i` of them.
+__device__ __forceinline__ int vector_element(const Tile& tile, std::uint32_t m, const VectorWords& words,
+                                              int i) {
+  return clip32(byte_of(words.w, i) + perturbation(tile, m, byte_of(words.a, i) * byte_of(words.b, i)));
 }
 
 // x·B of every member and component, eight threads to a row.
@@ -93,22 +102,31 @@ __device__ __forceinline__ void project(const Tile& tile, const Step& s, const d
   }
 }
 
-// Σ_j (x·B_j) · A_j of member m, the elements of a run that begins at n.
+// The words of a run of A, of one component.
+struct RunWords {
+  std::uint32_t of[kRun / 4];
+};
+__device__ __forceinline__ RunWords load_run(const Tile& tile, const device::FlatTensor& t, std::uint32_t m,
+                                             std::uint32_t n, std::uint32_t component) {
+  const std::int8_t* a = tile.pair_noise(m) + t.noise_a + component * t.stride_a + n;
+  RunWords words;
+#pragma unroll
+  for (int w = 0; w < kRun / 4; ++w) words.of[w] = load4(a + 4 * w);
+  return words;
+}
+
+// Σ_j (x·B_j) · A_j of member m, the elements of a run that begins at n; `words` of component 0.
 template <class Integer>
 __device__ __forceinline__ void weigh_noise(const Tile& tile, const device::FlatTensor& t, std::uint32_t m,
-                                            std::uint32_t n, Integer (&out)[kRun]) {
+                                            std::uint32_t n, RunWords words, Integer (&out)[kRun]) {
   const std::uint32_t rank = tile.a.model.rank;
-  const std::int8_t* a = tile.pair_noise(m) + t.noise_a + n;
 #pragma unroll
   for (int i = 0; i < kRun; ++i) out[i] = 0;
   for (std::uint32_t j = 0; j < rank; ++j) {
+    if (j > 0) words = load_run(tile, t, m, n, j);
     const Integer projection = tile.projections[m * rank + j];
 #pragma unroll
-    for (int w = 0; w < kRun; w += 4) {
-      const std::uint32_t word = load4(a + j * t.stride_a + w);
-#pragma unroll
-      for (int i = 0; i < 4; ++i) out[w + i] += projection * byte_of(word, i);
-    }
+    for (int i = 0; i < kRun; ++i) out[i] += projection * byte_of(words.of[i / 4], i % 4);
   }
 #pragma unroll
   for (int i = 0; i < kRun; ++i) out[i] = perturbation(tile, m, out[i]);
@@ -119,9 +137,9 @@ __device__ __forceinline__ void weigh_noise(const Tile& tile, const device::Flat
 template <class Integer, int kRowTiles>
 __device__ __forceinline__ void finish_run(const Tile& tile, const Step& s, const device::FlatTensor& t,
                                            const Sums<kRowTiles>& sums, int r, int row, std::uint32_t m,
-                                           std::uint32_t n) {
+                                           std::uint32_t n, const RunWords& words) {
   Integer noise[kRun] = {};
-  if (tile.a.noisy) weigh_noise(tile, t, m, n, noise);
+  if (tile.a.noisy) weigh_noise(tile, t, m, n, words, noise);
   const auto limit = static_cast<Integer>(128 * static_cast<Integer>(s.divisor));
 #pragma unroll
   for (int w = 0; w < kRun; w += 4) {
@@ -139,57 +157,90 @@ __device__ __forceinline__ void finish_run(const Tile& tile, const Step& s, cons
   }
 }
 
+// The sums of row tiles from member `first` on, columns from n on; noise is asked for at once.
+template <class Integer, int kRowTiles>
+__device__ __forceinline__ void finish(const Tile& tile, const Step& s, const device::FlatTensor& t,
+                                       const Sums<kRowTiles>& sums, int lane, std::uint32_t first,
+                                       std::uint32_t n) {
+  const auto member = [&](int r, int row) {
+    return first + static_cast<std::uint32_t>(static_cast<int>(kRowTile) * r + Atom::sum_row(lane, row));
+  };
+  RunWords words[kRowTiles][Atom::kSumRows] = {};
+#pragma unroll
+  for (int r = 0; r < kRowTiles; ++r) {
+#pragma unroll
+    for (int row = 0; row < Atom::kSumRows; ++row)
+      if (tile.a.noisy) words[r][row] = load_run(tile, t, member(r, row), n, 0);
+  }
+#pragma unroll
+  for (int r = 0; r < kRowTiles; ++r) {
+#pragma unroll
+    for (int row = 0; row < Atom::kSumRows; ++row)
+      finish_run<Integer>(tile, s, t, sums, r, row, member(r, row), n, words[r][row]);
+  }
+}
+
+// Groups of threads take parts of the tile's rows times groups of columns; neighbours the same columns, whose
+// weights the first-level cache has for the second.
 template <int kRowTiles>
 __device__ __forceinline__ void run_matmul(const Tile& tile, const Step& s, const device::FlatTensor& t) {
   if (tile.a.noisy) {
     project(tile, s, t);
     __syncthreads();
   }
+  constexpr std::uint32_t kParts = (kRowTiles + kPartTiles - 1) / kPartTiles;
+  constexpr int kPart = kRowTiles / static_cast<int>(kParts);
+  static_assert(kPart * kParts == kRowTiles, "parts are equal");
   const int lane = static_cast<int>(tile.thread) % Atom::kLanes;
   const std::uint32_t groups = tile.threads / Atom::kLanes;
-  const std::int8_t* w = tile.a.model.weights + t.weights;
-  for (std::uint32_t n0 = tile.thread / Atom::kLanes * kGroupColumns; n0 < t.rows;
-       n0 += groups * kGroupColumns) {
-    Sums<kRowTiles> sums;
-    multiply<kRowTiles>(sums, tile.slot(0, s.in[0]), tile.a.tile.pitch, t.stride, [&](int row) {
-      const std::uint32_t n = n0 + static_cast<std::uint32_t>(row);
-      return w + static_cast<std::uint64_t>(n < t.rows ? n : t.rows - 1) * t.stride;
-    });
+  for (std::uint32_t i = tile.thread / Atom::kLanes; i / kParts * kGroupColumns < t.rows; i += groups) {
+    const std::uint32_t n0 = i / kParts * kGroupColumns, first = i % kParts * kPart * kRowTile;
+    Sums<kPart> sums;
+    multiply<kPart>(sums, tile.slot(first, s.in[0]), tile.a.tile.pitch, t.stride,
+                    tile.a.model.weights + t.weights, [&](int row) {
+                      const std::uint32_t n = n0 + static_cast<std::uint32_t>(row);
+                      return (n < t.rows ? n : t.rows - 1) * t.stride;  // below 4 GiB, see fits()
+                    });
     const std::uint32_t n = n0 + static_cast<std::uint32_t>(Atom::sum_column(lane) * kTiles);
-#pragma unroll
-    for (int r = 0; r < kRowTiles; ++r) {
-#pragma unroll
-      for (int row = 0; row < Atom::kSumRows; ++row) {
-        const auto m = static_cast<std::uint32_t>(static_cast<int>(kRowTile) * r + Atom::sum_row(lane, row));
-        if (s.narrow) {
-          finish_run<std::int32_t>(tile, s, t, sums, r, row, m, n);
-        } else {
-          finish_run<std::int64_t>(tile, s, t, sums, r, row, m, n);
-        }
-      }
+    if (s.narrow) {
+      finish<std::int32_t>(tile, s, t, sums, lane, first, n);
+    } else {
+      finish<std::int64_t>(tile, s, t, sums, lane, first, n);
     }
   }
 }
 
 __device__ __forceinline__ void run_embed(const Tile& tile, const Step& s, const device::FlatTensor& t) {
-  for (std::uint32_t m = tile.warp; m < tile.count; m += tile.warps) {
-    const std::uint32_t token = tile.tokens[m];
-    const std::int8_t* w = tile.a.model.weights + t.weights + static_cast<std::uint64_t>(token) * t.stride;
-    const std::int8_t* noise = tile.pair_noise(m);
+  const auto row = [&](std::uint32_t m) {
+    return tile.a.model.weights + t.weights + static_cast<std::uint64_t>(tile.tokens[m]) * t.stride;
+  };
+  for (std::uint32_t first = tile.warp; first < tile.count; first += kTogether * tile.warps) {
     for (std::uint32_t n = 4 * tile.lane; n < s.width; n += 4 * kWarp) {
-      int products[4] = {};
-      for (std::uint32_t j = 0; tile.a.noisy && j < tile.a.model.rank; ++j) {
-        const int a = noise[t.noise_a + j * t.stride_a + token];
-        const std::uint32_t b = load4(noise + t.noise_b + j * t.stride_b + n);
+      std::uint32_t weights[kTogether];
+      int products[kTogether][4] = {};
 #pragma unroll
-        for (int i = 0; i < 4; ++i) products[i] += a * byte_of(b, i);
+      for (int i = 0; i < kTogether; ++i) {
+        const std::uint32_t m = first + static_cast<std::uint32_t>(i) * tile.warps;
+        if (m >= tile.count) break;
+        weights[i] = load4(row(m) + n);
+        const std::int8_t* noise = tile.pair_noise(m);
+        for (std::uint32_t j = 0; tile.a.noisy && j < tile.a.model.rank; ++j) {
+          const int a = noise[t.noise_a + j * t.stride_a + tile.tokens[m]];
+          const std::uint32_t b = load4(noise + t.noise_b + j * t.stride_b + n);
+#pragma unroll
+          for (int e = 0; e < 4; ++e) products[i][e] += a * byte_of(b, e);
+        }
       }
-      const std::uint32_t weights = load4(w + n);
-      std::uint32_t word = 0;
 #pragma unroll
-      for (int i = 0; i < 4; ++i)
-        word |= place_byte(clip32(byte_of(weights, i) + perturbation(tile, m, products[i])), i);
-      store4(tile.slot(m, s.dst) + n, word);
+      for (int i = 0; i < kTogether; ++i) {
+        const std::uint32_t m = first + static_cast<std::uint32_t>(i) * tile.warps;
+        if (m >= tile.count) break;
+        std::uint32_t word = 0;
+#pragma unroll
+        for (int e = 0; e < 4; ++e)
+          word |= place_byte(clip32(byte_of(weights[i], e) + perturbation(tile, m, products[i][e])), e);
+        store4(tile.slot(m, s.dst) + n, word);
+      }
     }
   }
 }
@@ -203,76 +254,103 @@ __device__ __forceinline__ int divide_small(std::uint32_t q, std::uint32_t recip
   return static_cast<int>(static_cast<std::uint64_t>(q) * reciprocal_of >> 31);
 }
 
-__device__ __forceinline__ void run_norm(const Tile& tile, const Step& s, const device::FlatTensor& t) {
+// Σ |x| of four bytes of at most 127.
+__device__ __forceinline__ std::int32_t add_magnitudes(std::uint32_t x, std::int32_t sum) {
+  const std::uint32_t negative = x >> 7 & 0x01010101;
+  return dot4((x ^ negative * 255) + negative, 0x01010101, sum);
+}
+
+__device__ __forceinline__ int norm_quotient(const Step& s, int product, std::uint32_t mean,
+                                             std::uint32_t by) {
   constexpr int kMost = exact::kClip * exact::kClip;
-  for (std::uint32_t m = tile.warp; m < tile.count; m += tile.warps) {
-    const std::int8_t* x = tile.slot(m, s.in[0]);
-    std::int32_t magnitude = 0;
-    for (std::uint32_t n = tile.lane; n < s.width; n += kWarp) magnitude += x[n] < 0 ? -x[n] : x[n];
-    magnitude = warp_sum(magnitude) / static_cast<std::int32_t>(s.width);
-    const auto mean = static_cast<std::uint32_t>(magnitude < 1 ? 1 : magnitude);
-    const std::uint32_t by = reciprocal(mean);
-    for (std::uint32_t n = 4 * tile.lane; n < s.width; n += 4 * kWarp) {
-      int gains[4];
-      vector_elements(tile, t, m, n, gains);
-      const std::uint32_t values = load4(x + n);
-      std::uint32_t word = 0;
+  if (s.truncates) {
+    const int quotient = divide_small(static_cast<std::uint32_t>(product < 0 ? -product : product), by);
+    return product < 0 ? -quotient : quotient;
+  }
+  // kMost · mean more, at most 2^21, is not negative
+  return divide_small(static_cast<std::uint32_t>(product + kMost * static_cast<int>(mean)), by) - kMost;
+}
+
+__device__ __forceinline__ void run_norm(const Tile& tile, const Step& s, const device::FlatTensor& t) {
+  constexpr int kPair = kTogether / 2;  // means and reciprocals take registers too
+  for (std::uint32_t first = tile.warp; first < tile.count; first += kPair * tile.warps) {
+    std::uint32_t mean[kPair], by[kPair];
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int product = byte_of(values, i) * gains[i];
-        int quotient;
-        if (s.truncates) {
-          quotient = divide_small(static_cast<std::uint32_t>(product < 0 ? -product : product), by);
-          quotient = product < 0 ? -quotient : quotient;
-        } else {  // kMost · mean more, at most 2^21, is not negative
-          quotient =
-              divide_small(static_cast<std::uint32_t>(product + kMost * static_cast<int>(mean)), by) - kMost;
-        }
-        word |= place_byte(clip32(quotient), i);
+    for (int i = 0; i < kPair; ++i) {
+      const std::uint32_t m = first + static_cast<std::uint32_t>(i) * tile.warps;
+      std::int32_t magnitude = 0;
+      for (std::uint32_t n = 4 * tile.lane; m < tile.count && n < s.width; n += 4 * kWarp) {
+        std::uint32_t x = load4(tile.slot(m, s.in[0]) + n);
+        if (s.width - n < 4) x &= ~std::uint32_t{0} >> (8 * (4 - (s.width - n)));
+        magnitude = add_magnitudes(x, magnitude);
       }
-      store4(tile.slot(m, s.dst) + n, word);
+      magnitude = warp_sum(magnitude) / static_cast<std::int32_t>(s.width);
+      mean[i] = static_cast<std::uint32_t>(magnitude < 1 ? 1 : magnitude);
+      by[i] = reciprocal(mean[i]);
+    }
+    for (std::uint32_t n = 4 * tile.lane; n < s.width; n += 4 * kWarp) {
+      VectorWords gains[kPair];
+#pragma unroll
+      for (int i = 0; i < kPair; ++i) {
+        const std::uint32_t m = first + static_cast<std::uint32_t>(i) * tile.warps;
+        if (m < tile.count) gains[i] = load_vector(tile, t, m, n);
+      }
+#pragma unroll
+      for (int i = 0; i < kPair; ++i) {
+        const std::uint32_t m = first + static_cast<std::uint32_t>(i) * tile.warps;
+        if (m >= tile.count) break;
+        const std::uint32_t x = load4(tile.slot(m, s.in[0]) + n);
+        std::uint32_t word = 0;
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          const int product = byte_of(x, e) * vector_element(tile, m, gains[i], e);
+          word |= place_byte(clip32(norm_quotient(s, product, mean[i], by[i])), e);
+        }
+        store4(tile.slot(m, s.dst) + n, word);
+      }
     }
   }
 }
 
 // Ops whose elements know nothing of each other.
-__device__ __forceinline__ int element(Op op, int x, int y, int z, int w, const std::int8_t* gelu) {
-  switch (op) {
-    case Op::add:
-      return clip32(x + y);
-    case Op::add_bias:
-      return clip32(x + y + w);
-    case Op::gate:
-      return ((x + 127) * y) >> 8;
-    case Op::mix:
-      return y + (((x + 127) * (z - y)) >> 8);
-    case Op::relu:
-      return x < 0 ? 0 : x;
-    case Op::bias:
-      return clip32(x + w);
-    default:
-      return gelu[x + 127];
-  }
+template <Op kOp>
+__device__ __forceinline__ int element(int x, int y, int z, int w, const std::int8_t* gelu) {
+  if constexpr (kOp == Op::add) return clip32(x + y);
+  if constexpr (kOp == Op::add_bias) return clip32(x + y + w);
+  if constexpr (kOp == Op::gate) return ((x + 127) * y) >> 8;
+  if constexpr (kOp == Op::mix) return y + (((x + 127) * (z - y)) >> 8);
+  if constexpr (kOp == Op::relu) return x < 0 ? 0 : x;
+  if constexpr (kOp == Op::bias) return clip32(x + w);
+  if constexpr (kOp == Op::gelu) return gelu[x + 127];
 }
 
+template <Op kOp>
 __device__ __forceinline__ void run_elements(const Tile& tile, const Step& s, const device::FlatTensor* t) {
-  for (std::uint32_t m = tile.warp; m < tile.count; m += tile.warps) {
+  for (std::uint32_t first = tile.warp; first < tile.count; first += kTogether * tile.warps) {
     for (std::uint32_t n = 4 * tile.lane; n < s.width; n += 4 * kWarp) {
-      const std::uint32_t x = load4(tile.slot(m, s.in[0]) + n);
-      const std::uint32_t y = s.in[1] == device::kNone ? 0 : load4(tile.slot(m, s.in[1]) + n);
-      const std::uint32_t z = s.in[2] == device::kNone ? 0 : load4(tile.slot(m, s.in[2]) + n);
-      int w[4] = {};
-      if (t != nullptr) vector_elements(tile, *t, m, n, w);
-      std::uint32_t word = 0;
+      VectorWords vector[kTogether] = {};
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        // Beyond a row's end lies what earlier slots left there, -128 perhaps in memory never written.
-        const int at = byte_of(x, i) < -exact::kClip ? -exact::kClip : byte_of(x, i);
-        word |= place_byte(
-            element(static_cast<Op>(s.op), at, byte_of(y, i), byte_of(z, i), w[i], tile.a.model.tables.gelu),
-            i);
+      for (int i = 0; i < kTogether; ++i) {
+        const std::uint32_t m = first + static_cast<std::uint32_t>(i) * tile.warps;
+        if (t != nullptr && m < tile.count) vector[i] = load_vector(tile, *t, m, n);
       }
-      store4(tile.slot(m, s.dst) + n, word);
+#pragma unroll
+      for (int i = 0; i < kTogether; ++i) {
+        const std::uint32_t m = first + static_cast<std::uint32_t>(i) * tile.warps;
+        if (m >= tile.count) break;
+        const std::uint32_t x = load4(tile.slot(m, s.in[0]) + n);
+        const std::uint32_t y = s.in[1] == device::kNone ? 0 : load4(tile.slot(m, s.in[1]) + n);
+        const std::uint32_t z = s.in[2] == device::kNone ? 0 : load4(tile.slot(m, s.in[2]) + n);
+        std::uint32_t word = 0;
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          // Beyond a row's end lies what earlier slots left there, -128 perhaps in memory never written.
+          const int at = byte_of(x, e) < -exact::kClip ? -exact::kClip : byte_of(x, e);
+          const int w = t == nullptr ? 0 : vector_element(tile, m, vector[i], e);
+          word |= place_byte(element<kOp>(at, byte_of(y, e), byte_of(z, e), w, tile.a.model.tables.gelu), e);
+        }
+        store4(tile.slot(m, s.dst) + n, word);
+      }
     }
   }
 }
@@ -396,8 +474,20 @@ __device__ __forceinline__ void run_step(const Tile& tile, const Step& s) {
       return run_rescaled(tile, s);
     case Op::attend:
       return run_attend(tile, s);
-    default:
-      return run_elements(tile, s, t);
+    case Op::add:
+      return run_elements<Op::add>(tile, s, nullptr);
+    case Op::add_bias:
+      return run_elements<Op::add_bias>(tile, s, t);
+    case Op::gate:
+      return run_elements<Op::gate>(tile, s, nullptr);
+    case Op::mix:
+      return run_elements<Op::mix>(tile, s, nullptr);
+    case Op::relu:
+      return run_elements<Op::relu>(tile, s, nullptr);
+    case Op::bias:
+      return run_elements<Op::bias>(tile, s, t);
+    case Op::gelu:
+      return run_elements<Op::gelu>(tile, s, nullptr);
   }
 }
 
@@ -489,8 +579,6 @@ __device__ __forceinline__ void keep_trace(const Tile& tile, const Step& s, std:
   std::int8_t* to = tile.a.trace + static_cast<std::uint64_t>(time) * tile.a.model.trace_bytes + s.trace;
   for (std::uint32_t n = tile.thread; n < s.width; n += tile.threads) to[n] = from[n];
 }
-
-constexpr int kEvaluateThreads = 256;
 
 template <std::uint32_t kRowTiles>
 __global__ void __launch_bounds__(kEvaluateThreads)

@@ -73,8 +73,8 @@ __global__ void __launch_bounds__(kUpdateThreads) vote_matrices(const __grid_con
     __syncthreads();
     if (used) {
       multiply<kVoteRowTiles>(
-          sums, left + half * kHalfTile * kVoteTerms, kVoteTerms, kVoteTerms,
-          [&](int row) { return right + (columns + static_cast<std::uint32_t>(row)) * kVoteTerms; });
+          sums, left + half * kHalfTile * kVoteTerms, kVoteTerms, kVoteTerms, right,
+          [&](int row) { return (columns + static_cast<std::uint32_t>(row)) * kVoteTerms; });
     }
     __syncthreads();
   }
