@@ -131,27 +131,23 @@ __device__ __forceinline__ void multiply(Sums<kRowTiles>& sums, const std::int8_
                                          const std::int8_t* right_rows, RightAt right_at) {
   const int lane = static_cast<int>(threadIdx.x) % Atom::kLanes;
   std::uint32_t rows[kTiles][Atom::kRightRows];
-  Bytes16 next[kTiles][Atom::kRightRows];
+  Bytes16 even[kTiles][Atom::kRightRows], odd[kTiles][Atom::kRightRows];  // of the right, by rounds
 #pragma unroll
   for (int i = 0; i < kTiles; ++i) {
 #pragma unroll
-    for (int r = 0; r < Atom::kRightRows; ++r) {
+    for (int r = 0; r < Atom::kRightRows; ++r)
       rows[i][r] =
           right_at(Atom::right_row(lane, r) * kTiles + i) + static_cast<std::uint32_t>(Atom::offset(lane));
-      next[i][r] = load16(right_rows + rows[i][r]);
-    }
   }
-  const std::int8_t* mine = left + Atom::offset(lane);
-  for (std::uint32_t k = 0; k < depth; k += Atom::kDepth) {
-    Bytes16 right[kTiles][Atom::kRightRows];
+  const auto load = [&](Bytes16(&to)[kTiles][Atom::kRightRows], std::uint32_t k) {
 #pragma unroll
     for (int i = 0; i < kTiles; ++i) {
 #pragma unroll
-      for (int r = 0; r < Atom::kRightRows; ++r) {
-        right[i][r] = next[i][r];
-        if (k + Atom::kDepth < depth) next[i][r] = load16(right_rows + rows[i][r] + k + Atom::kDepth);
-      }
+      for (int r = 0; r < Atom::kRightRows; ++r) to[i][r] = load16(right_rows + rows[i][r] + k);
     }
+  };
+  const std::int8_t* mine = left + Atom::offset(lane);
+  const auto round = [&](const Bytes16(&right)[kTiles][Atom::kRightRows], std::uint32_t k) {
 #pragma unroll
     for (int tile = 0; tile < kRowTiles; ++tile) {
       Bytes16 part[Atom::kLeftRows];
@@ -163,6 +159,14 @@ __device__ __forceinline__ void multiply(Sums<kRowTiles>& sums, const std::int8_
       }
       Atom::step(sums.of[tile], part, right);
     }
+  };
+  load(even, 0);
+  for (std::uint32_t k = 0; k < depth; k += 2 * Atom::kDepth) {
+    if (k + Atom::kDepth < depth) load(odd, k + Atom::kDepth);
+    round(even, k);
+    if (k + Atom::kDepth >= depth) break;
+    if (k + 2 * Atom::kDepth < depth) load(even, k + 2 * Atom::kDepth);
+    round(odd, k + Atom::kDepth);
   }
 }
 

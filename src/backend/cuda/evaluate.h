@@ -80,21 +80,29 @@ __device__ __forceinline__ int vector_element(const Tile& tile, std::uint32_t m,
   return clip32(byte_of(words.w, i) + perturbation(tile, m, byte_of(words.a, i) * byte_of(words.b, i)));
 }
 
-// x·B of every member and component, eight threads to a row.
+// x·B of every member and component, four threads to a row, each of which asks for four pieces of B at once.
 __device__ __forceinline__ void project(const Tile& tile, const Step& s, const device::FlatTensor& t) {
-  constexpr std::uint32_t kShare = 8;
+  constexpr std::uint32_t kShare = 4, kPiece = 16 * kShare;
   const std::uint32_t rank = tile.a.model.rank, total = tile.a.tile.members * rank;
   const std::uint32_t share = tile.thread % kShare;
   for (std::uint32_t base = 0; base < total; base += tile.threads / kShare) {
     const std::uint32_t i = base + tile.thread / kShare, m = i / rank, j = i % rank;
     std::int32_t sum = 0;
     if (i < total) {
-      const std::int8_t* x = tile.slot(m, s.in[0]);
-      const std::int8_t* b = tile.pair_noise(m) + t.noise_b + j * t.stride_b;
-      for (std::uint32_t k = 16 * share; k < t.stride_b; k += 16 * kShare) {
-        const Bytes16 left = load16(x + k), right = load16(b + k);
+      const std::int8_t* x = tile.slot(m, s.in[0]) + 16 * share;
+      const std::int8_t* b = tile.pair_noise(m) + t.noise_b + j * t.stride_b + 16 * share;
+      for (std::uint32_t k = 0; k < t.stride_b; k += kTogether * kPiece) {
+        Bytes16 right[kTogether] = {};
 #pragma unroll
-        for (int w = 0; w < 4; ++w) sum = dot4(left.words[w], right.words[w], sum);
+        for (std::uint32_t p = 0; p < kTogether; ++p)
+          if (k + p * kPiece < t.stride_b) right[p] = load16(b + k + p * kPiece);
+#pragma unroll
+        for (std::uint32_t p = 0; p < kTogether; ++p) {
+          if (k + p * kPiece >= t.stride_b) break;
+          const Bytes16 left = load16(x + k + p * kPiece);
+#pragma unroll
+          for (int w = 0; w < 4; ++w) sum = dot4(left.words[w], right[p].words[w], sum);
+        }
       }
     }
     for (int mask = 1; mask < static_cast<int>(kShare); mask *= 2) sum += shuffle_xor(sum, mask);
@@ -533,18 +541,28 @@ __device__ __forceinline__ void begin_token(const Tile& tile, std::uint32_t time
 // States whose moment it is, into the slots they are read from, zeros where a document starts, or from those
 // they are written to. The layout sees to it that what the moment's instruction does touches none of that but
 // to read it, so that it takes no barrier of its own.
-__device__ __forceinline__ void move_states(const Tile& tile, std::uint32_t time, std::uint32_t moment) {
+__device__ __forceinline__ void move_states(const Tile& tile, std::uint32_t moment) {
   const Model& model = tile.a.model;
-  for (std::uint32_t i = model.first_move[moment]; i < model.first_move[moment + 1]; ++i) {
-    const Move move = model.moves[i];
-    for (std::uint32_t m = tile.warp; m < tile.count; m += tile.warps) {
-      const bool starts = text_of(tile, m)[time] == 0;
+  for (std::uint32_t at = model.first_move[moment]; at < model.first_move[moment + 1]; ++at) {
+    const Move move = model.moves[at];
+    for (std::uint32_t first = tile.warp; first < tile.count; first += kTogether * tile.warps) {
       for (std::uint32_t n = 4 * tile.lane; n < move.width; n += 4 * kWarp) {
-        std::int8_t *state = tile.state(m) + move.state + n, *slot = tile.slot(m, move.slot) + n;
-        if (move.stores) {
-          store4(state, load4(slot));
-        } else {
-          store4(slot, starts ? 0 : load4(state));
+        std::uint32_t words[kTogether] = {};
+#pragma unroll
+        for (int i = 0; i < kTogether; ++i) {
+          const std::uint32_t m = first + static_cast<std::uint32_t>(i) * tile.warps;
+          if (m >= tile.count) break;
+          if (move.stores) {
+            words[i] = load4(tile.slot(m, move.slot) + n);
+          } else if (tile.tokens[m] != 0) {
+            words[i] = load4(tile.state(m) + move.state + n);
+          }
+        }
+#pragma unroll
+        for (int i = 0; i < kTogether; ++i) {
+          const std::uint32_t m = first + static_cast<std::uint32_t>(i) * tile.warps;
+          if (m >= tile.count) break;
+          store4(move.stores ? tile.state(m) + move.state + n : tile.slot(m, move.slot) + n, words[i]);
         }
       }
     }
@@ -611,10 +629,11 @@ __global__ void __launch_bounds__(kEvaluateThreads)
     __syncthreads();
     for (std::uint32_t time = 0; time < a.length; ++time) {
       begin_token(tile, time);
-      move_states(tile, time, 0);
+      __syncthreads();
+      move_states(tile, 0);
       __syncthreads();
       for (std::uint32_t i = 0; i < a.model.step_count; ++i) {
-        move_states(tile, time, 1 + i);
+        move_states(tile, 1 + i);
         run_step<kRowTiles>(tile, a.model.steps[i]);
         __syncthreads();
         if (a.trace == nullptr) continue;
@@ -622,7 +641,7 @@ __global__ void __launch_bounds__(kEvaluateThreads)
         __syncthreads();
       }
       end_token(tile, time);
-      move_states(tile, time, 1 + a.model.step_count);
+      move_states(tile, 1 + a.model.step_count);
       __syncthreads();
     }
     for (std::uint32_t m = thread; m < tile.count; m += tile.threads) a.losses[first + m] = tile.losses[m];
