@@ -92,7 +92,7 @@ void add_cuda(const cuda::Vendor& vendor, Make make, std::vector<Row>& list) {
   const int count = vendor.count(problem);
   if (count == 0) add("", problem + "; " + built, "");
   for (int i = count - 1; i >= 0; --i)
-    add(std::to_string(i), "", "a GPU: never run on hardware yet; " + built);
+    add(std::to_string(i), "", fmt::format("{}; {}", vendor.summary, built));
 }
 
 // Of one family, or all: asking for devices loads their drivers, which nobody who names a processor waits

@@ -5,7 +5,7 @@ namespace clutch::cuda {
 
 #if !defined(CLUTCH_HAS_NVIDIA)
 const Vendor& nvidia::vendor() {
-  static const Vendor it{"cuda", "it was built without nvcc, or with CLUTCH_CUDA=OFF", "nothing", nullptr,
+  static const Vendor it{"cuda", "it was built without nvcc, or with CLUTCH_CUDA=OFF", "nothing", "", nullptr,
                          nullptr};
   return it;
 }
@@ -13,7 +13,7 @@ const Vendor& nvidia::vendor() {
 
 #if !defined(CLUTCH_HAS_AMD)
 const Vendor& amd::vendor() {
-  static const Vendor it{"hip", "it was built without hipcc, or with CLUTCH_HIP=OFF", "nothing", nullptr,
+  static const Vendor it{"hip",  "it was built without hipcc, or with CLUTCH_HIP=OFF", "nothing", "", nullptr,
                          nullptr};
   return it;
 }

@@ -52,6 +52,7 @@ struct Vendor {
   const char* family;                  // of backends: "cuda"
   const char* absent;                  // why the build lacks it; empty where it has it
   const char* built_for;               // architectures
+  const char* summary;                 // what its devices are, and whether the kernels ever ran on one
   int (*count)(std::string& problem);  // of devices; where there are none, why
   Result<std::unique_ptr<Device>> (*open)(int index);
 };

@@ -177,7 +177,7 @@ Result<std::unique_ptr<Device>> open_device(int index) {
 }  // namespace
 
 const Vendor& vendor() {
-  static const Vendor it{kFamily, "", CLUTCH_ARCHITECTURES, &count_devices, &open_device};
+  static const Vendor it{kFamily, "", CLUTCH_ARCHITECTURES, kSummary, &count_devices, &open_device};
   return it;
 }
 

@@ -34,7 +34,8 @@ void launch(void (*kernel)(Arguments), unsigned blocks, unsigned threads, unsign
 using Error = shimError_t;
 using Properties = shimDeviceProp;
 #define VENDOR(name) shim##name
-constexpr auto kFamily = "shim", kMaker = "the emulation", kNeeds = "capability 8.0 or later is needed";
+constexpr auto kFamily = "shim", kMaker = "the emulation", kSummary = "none",
+               kNeeds = "capability 8.0 or later is needed";
 inline bool too_old(const Properties& p) { return p.major < 8; }
 inline std::string model_of(const Properties& p) {
   return "capability " + std::to_string(p.major) + "." + std::to_string(p.minor);

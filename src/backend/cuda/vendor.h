@@ -51,7 +51,8 @@ constexpr std::int32_t plain_dot4(std::uint32_t a, std::uint32_t b, std::int32_t
 #include "backend/cuda/shim_vendor.h"
 #elif defined(__HIP__)
 using Properties = hipDeviceProp_t;
-constexpr auto kFamily = "hip", kMaker = "AMD", kNeeds = "this build has kernels for others alone";
+constexpr auto kFamily = "hip", kMaker = "AMD", kSummary = "a GPU: never run on hardware yet",
+               kNeeds = "this build has kernels for others alone";
 inline bool too_old(const Properties&) { return false; }  // which is told by there being no kernels
 inline std::string model_of(const Properties& p) { return p.gcnArchName; }
 inline std::string version_text(int version) { return "HIP " + std::to_string(version); }
@@ -97,7 +98,8 @@ __device__ __forceinline__ std::int32_t dot4(std::uint32_t a, std::uint32_t b, s
 }
 #else
 using Properties = cudaDeviceProp;
-constexpr auto kFamily = "cuda", kMaker = "NVIDIA", kNeeds = "compute capability 8.0 or later is needed";
+constexpr auto kFamily = "cuda", kMaker = "NVIDIA", kSummary = "a GPU",
+               kNeeds = "compute capability 8.0 or later is needed";
 inline bool too_old(const Properties& p) { return p.major < 8; }
 inline std::string model_of(const Properties& p) {
   return "compute capability " + std::to_string(p.major) + "." + std::to_string(p.minor);
