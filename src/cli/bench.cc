@@ -93,18 +93,20 @@ std::string words(const bench::Repeated& repeated) {
 }
 
 std::string as_table(const Measurement& m) {
-  std::string text = fmt::format("{}, {} threads, {} clock, {}, text: {}\n", m.backend, m.threads,
+  const bool on_processor = m.peak_tera_ops.median > 0;  // threads, peak and neighbours are a processor's
+  std::string text = fmt::format("{}{}, {} clock, {}, text: {}\n", m.backend,
+                                 on_processor ? fmt::format(", {} threads", m.threads) : "",
                                  m.cpu_clock ? "cpu" : "wall", m.what.name(), name_of(m.what.text));
-  if (m.peak_tera_ops.median > 0) {
+  if (on_processor) {
     text += fmt::format("peak of register-only products: {:.3f} TOPS ({:.3f} to {:.3f})\n",
                         m.peak_tera_ops.median, m.peak_tera_ops.least, m.peak_tera_ops.most);
   }
-  text += fmt::format("\n{:12} {:>14} {:>27} {:>8} {:>9}\n", "", "member-tokens/s", "least to most", "TOPS",
-                      "of peak");
+  text += fmt::format("\n{:12} {:>14} {:>27} {:>8}{}\n", "", "member-tokens/s", "least to most", "TOPS",
+                      on_processor ? "   of peak" : "");
   const auto row = [&](const char* work, const bench::Speed& s) {
-    text += fmt::format("{:12} {:>15.0f} {:>12.0f} to {:>11.0f} {:>8.3f} {:>9.3f}\n", work,
+    text += fmt::format("{:12} {:>15.0f} {:>12.0f} to {:>11.0f} {:>8.3f}{}\n", work,
                         s.tokens_per_second.median, s.tokens_per_second.least, s.tokens_per_second.most,
-                        s.tera_ops.median, s.of_peak.median);
+                        s.tera_ops.median, on_processor ? fmt::format(" {:>9.3f}", s.of_peak.median) : "");
   };
   row("inference", m.inference);
   row("with noise", m.noisy);
@@ -115,8 +117,8 @@ std::string as_table(const Measurement& m) {
         "before in the same window\n",
         100 * m.computed);
   }
-  text += fmt::format("\nstep over inference: {:.3f}\n{}\n", m.step_over_inference.spread.median,
-                      words(m.repeated));
+  text += fmt::format("\nstep over inference: {:.3f}\n", m.step_over_inference.spread.median);
+  if (on_processor) text += words(m.repeated) + "\n";
   if (m.additions_per_cycle.median > 0) {
     text += fmt::format("additions per cycle: {:.2f} ({:.2f} to {:.2f})\n", m.additions_per_cycle.median,
                         m.additions_per_cycle.least, m.additions_per_cycle.most);
