@@ -93,20 +93,21 @@ std::string words(const bench::Repeated& repeated) {
 }
 
 std::string as_table(const Measurement& m) {
-  const bool on_processor = m.peak_tera_ops.median > 0;  // threads, peak and neighbours are a processor's
+  const bool on_processor = m.additions_per_cycle.median > 0;  // which has threads and neighbours
+  const bool has_peak = m.peak_tera_ops.median > 0;
   std::string text = fmt::format("{}{}, {} clock, {}, text: {}\n", m.backend,
                                  on_processor ? fmt::format(", {} threads", m.threads) : "",
                                  m.cpu_clock ? "cpu" : "wall", m.what.name(), name_of(m.what.text));
-  if (on_processor) {
+  if (has_peak) {
     text += fmt::format("peak of register-only products: {:.3f} TOPS ({:.3f} to {:.3f})\n",
                         m.peak_tera_ops.median, m.peak_tera_ops.least, m.peak_tera_ops.most);
   }
   text += fmt::format("\n{:12} {:>14} {:>27} {:>8}{}\n", "", "member-tokens/s", "least to most", "TOPS",
-                      on_processor ? "   of peak" : "");
+                      has_peak ? "   of peak" : "");
   const auto row = [&](const char* work, const bench::Speed& s) {
     text += fmt::format("{:12} {:>15.0f} {:>12.0f} to {:>11.0f} {:>8.3f}{}\n", work,
                         s.tokens_per_second.median, s.tokens_per_second.least, s.tokens_per_second.most,
-                        s.tera_ops.median, on_processor ? fmt::format(" {:>9.3f}", s.of_peak.median) : "");
+                        s.tera_ops.median, has_peak ? fmt::format(" {:>9.3f}", s.of_peak.median) : "");
   };
   row("inference", m.inference);
   row("with noise", m.noisy);
@@ -118,10 +119,10 @@ std::string as_table(const Measurement& m) {
         100 * m.computed);
   }
   text += fmt::format("\nstep over inference: {:.3f}\n", m.step_over_inference.spread.median);
-  if (on_processor) text += words(m.repeated) + "\n";
-  if (m.additions_per_cycle.median > 0) {
-    text += fmt::format("additions per cycle: {:.2f} ({:.2f} to {:.2f})\n", m.additions_per_cycle.median,
-                        m.additions_per_cycle.least, m.additions_per_cycle.most);
+  if (on_processor) {
+    text +=
+        fmt::format("{}\nadditions per cycle: {:.2f} ({:.2f} to {:.2f})\n", words(m.repeated),
+                    m.additions_per_cycle.median, m.additions_per_cycle.least, m.additions_per_cycle.most);
   }
   if (!m.phases.empty()) text += "\nof a step's time on all threads:\n";
   for (const bench::Phase& phase : m.phases)

@@ -44,6 +44,13 @@ class BenchTest(CliTest):
         self.assertLess(stories, 0.92)
         self.assertGreater(stories, 1 - 2 / 10)  # of ten blocks of 64 by 64, two are such products
 
+    def test_the_table_shows_what_there_is(self):
+        for backend, threads, peak in (("cpu", True, True), ("cpu:scalar", True, False), ("reference", False, False)):
+            table = self.bench("--backend", backend)
+            self.assertEqual(" threads, " in table, threads, backend)
+            self.assertEqual("undisturbed" in table, threads, backend)
+            self.assertEqual("of peak" in table, peak, backend)
+
     def test_csv(self):
         header, *rows = [line.split(",") for line in self.bench("--format", "csv").splitlines()]
         self.assertEqual([dict(zip(header, row, strict=True))["work"] for row in rows], ["inference", "noisy", "step"])

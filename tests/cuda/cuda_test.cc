@@ -111,7 +111,7 @@ TEST(Tile, IsOneOfTheFewestRoundsThatFits) {
   facts.processors = 132;
   facts.warp = 32;
   facts.row_tiles = 8;
-  facts.evaluate_threads = 256;
+  facts.evaluate_threads = 512;
   const auto tile = [&](std::uint32_t members) { return choose_tile(plan.layout, 1, facts, members); };
   EXPECT_EQ(tile(65536).members, 128u) << "four rounds";
   EXPECT_EQ(tile(65536).bytes, 207360u);

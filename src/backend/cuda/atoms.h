@@ -122,9 +122,8 @@ __device__ __forceinline__ std::int32_t sum_at(const Sums<kRowTiles>& sums, int 
 // sums += left · rightᵀ over `depth` elements of K, a multiple of 64. left: row 0, at K = 0, in shared
 // memory. right_at(row): where in right_rows that row of the right is at K = 0, row < kGroupColumns.
 //
-// Rows of the right come straight from the second-level cache into registers, and the next round's while this
-// one multiplies: each byte is used by one group of threads of the block alone, so that a copy in shared
-// memory, which asynchronous copies would fill, would only add a write, a read and a barrier to each.
+// Rows of the right go straight into registers, and the next round's while this one multiplies: a copy in
+// shared memory, which asynchronous copies would fill, would add a write, a read and a barrier.
 template <int kRowTiles, class RightAt>
 __device__ __forceinline__ void multiply(Sums<kRowTiles>& sums, const std::int8_t* left,
                                          std::uint32_t left_pitch, std::uint32_t depth,

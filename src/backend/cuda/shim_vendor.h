@@ -44,7 +44,7 @@ inline std::string version_text(int version) { return "shim " + std::to_string(v
 constexpr auto kSharedAttribute = shimShared;
 constexpr auto kProcessorsAttribute = shimProcessors;
 constexpr std::uint32_t kMostRowTiles = 8;
-constexpr int kEvaluateThreads = 512, kPartTiles = 2;
+constexpr int kEvaluateThreads = 512;
 constexpr auto kWarpAttribute = shimWarp;
 inline std::uint32_t evaluate_threads(int) { return shim::settings.evaluate_threads; }
 constexpr int kWarp = CLUTCH_SHIM_WARP;

@@ -59,7 +59,7 @@ inline std::string version_text(int version) { return "HIP " + std::to_string(ve
 constexpr auto kSharedAttribute = hipDeviceAttributeMaxSharedMemoryPerBlock;
 constexpr auto kProcessorsAttribute = hipDeviceAttributeMultiprocessorCount;
 constexpr std::uint32_t kMostRowTiles = 2;  // 64 KiB of shared memory hold no more; 4 would spill registers
-constexpr int kEvaluateThreads = 256, kPartTiles = 2;
+constexpr int kEvaluateThreads = 256;
 constexpr auto kWarpAttribute = hipDeviceAttributeWarpSize;
 #if defined(__AMDGCN_WAVEFRONT_SIZE)
 constexpr int kWarp = __AMDGCN_WAVEFRONT_SIZE;
@@ -111,7 +111,7 @@ constexpr auto kSharedAttribute = cudaDevAttrMaxSharedMemoryPerBlockOptin;
 constexpr auto kProcessorsAttribute = cudaDevAttrMultiProcessorCount;
 constexpr std::uint32_t kMostRowTiles = 8;
 // 16 warps of 128 registers each, of which the sums of two row tiles take 32.
-constexpr int kEvaluateThreads = 512, kPartTiles = 2;
+constexpr int kEvaluateThreads = 512;
 constexpr auto kWarpAttribute = cudaDevAttrWarpSize;
 constexpr int kWarp = 32;
 template <class T>

@@ -19,7 +19,8 @@ struct PhysicalDevice {
 
 class Instance {
  public:
-  // The process's one. It is never destroyed: a driver of NVIDIA (580) that was let go does not start again.
+  // The process's one. It is never destroyed: a driver of NVIDIA (580) that had started and been let go
+  // several times would not start again.
   static Result<std::shared_ptr<Instance>> get();
   ~Instance();
   Instance(const Instance&) = delete;
