@@ -4,6 +4,7 @@ Skipped where there is no mpirun, or where the program was built without MPI.
 """
 
 import atexit
+import fcntl
 import functools
 import os
 import pathlib
@@ -51,6 +52,18 @@ def alive(pid):
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def locked(run):
+    """Whether a process still holds the run: one that was killed has left /proc some milliseconds before its lock goes."""
+    folder = os.open(run, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(folder)
 
 
 class MpiTest(CliTest):
@@ -231,7 +244,8 @@ class DisturbedTest(MpiTest):
             _, err = process.communicate(timeout=60)
         except subprocess.TimeoutExpired:
             self.fail("the job hangs")
-        self.wait_until(lambda: not self.ranks(), what="the end of all ranks", timeout_s=30)
+        run = self.folder / "run"
+        self.wait_until(lambda: not self.ranks() and not locked(run), what="the end of all ranks", timeout_s=30)
         return err.decode(errors="replace")
 
     def undisturbed(self, steps):
@@ -319,7 +333,8 @@ class FailureTest(DisturbedTest):
         )  # fmt: skip
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("File too large", done.stderr)
-        self.wait_until(lambda: not self.ranks(), what="the end of all ranks", timeout_s=30)
+        run = self.folder / "run"
+        self.wait_until(lambda: not self.ranks() and not locked(run), what="the end of all ranks", timeout_s=30)
         self.check_resume()
 
 
