@@ -68,9 +68,9 @@ class KillTest(CliTest):
     def test_ten_kills(self):
         rng = random.Random(random_seed(self))
         data = self.text(8000)
-        # Long enough that ten kills, each some steps and milliseconds after the last, find it running.
+        # Some seconds, so that ten kills, each some steps and milliseconds after the last, find it running.
         probe = metrics(self.train("probe", **{**KNOBS, "data": data, "steps": 40}))
-        self.knobs["steps"] = max(STEPS, min(3000, int(40 / probe[-1]["seconds"])))
+        self.knobs["steps"] = max(STEPS, min(6000, int(100 / probe[-1]["seconds"])))
         undisturbed = self.train("undisturbed", **{**self.knobs, "data": data})
         run = self.folder / "run"
         kills = sum(self.kill_at_a_random_moment(rng, run, data) for _ in range(KILLS))

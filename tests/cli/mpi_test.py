@@ -278,11 +278,11 @@ class DisturbedTest(MpiTest):
 class FailureTest(DisturbedTest):
     def test_a_rank_is_killed(self):
         """tools/soak kills the other ranks too."""
-        process = self.start_and_wait(4, 50)
+        process = self.start_and_wait(4, 50, steps=10**6)
         os.kill(self.ranks()[2], signal.SIGKILL)
         self.end_of(process)
         self.assertNotEqual(process.returncode, 0)
-        self.check_resume(ranks=2)
+        self.check_resume(ranks=2, more_steps=20)
 
     def test_mpirun_is_killed(self):
         process = self.start_and_wait(3, 50)
@@ -310,7 +310,7 @@ class FailureTest(DisturbedTest):
         self.assertEqual(self.good("replay", "run").decode().strip(), digests(self.folder / "run")[-1])
 
     def test_a_rank_hangs(self):
-        process = self.start_and_wait(3, 50, "--timeout", 3)
+        process = self.start_and_wait(3, 50, "--timeout", 3, steps=10**6)
         victim = self.ranks()[1]
         os.kill(victim, signal.SIGSTOP)
         begun = time.monotonic()
@@ -319,7 +319,7 @@ class FailureTest(DisturbedTest):
         self.assertIn("another rank has been silent for 3 s (--timeout)", err)
         self.assertLess(time.monotonic() - begun, 25)
         self.wait_until(lambda: not alive(victim), what="the end of the stopped rank", timeout_s=10)
-        self.check_resume()
+        self.check_resume(more_steps=20)
 
     def test_a_full_disk_on_rank_0(self):
         """Rank 0 may write no file larger than metrics.jsonl after some 100 steps; the others are not limited."""
