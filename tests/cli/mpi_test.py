@@ -244,9 +244,12 @@ class DisturbedTest(MpiTest):
             _, err = process.communicate(timeout=60)
         except subprocess.TimeoutExpired:
             self.fail("the job hangs")
+        self.wait_for_the_end_of_all_ranks()
+        return err.decode(errors="replace")
+
+    def wait_for_the_end_of_all_ranks(self):
         run = self.folder / "run"
         self.wait_until(lambda: not self.ranks() and not locked(run), what="the end of all ranks", timeout_s=30)
-        return err.decode(errors="replace")
 
     def undisturbed(self, steps):
         """One process's run of so many steps, as the folder alone."""
@@ -333,8 +336,7 @@ class FailureTest(DisturbedTest):
         )  # fmt: skip
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("File too large", done.stderr)
-        run = self.folder / "run"
-        self.wait_until(lambda: not self.ranks() and not locked(run), what="the end of all ranks", timeout_s=30)
+        self.wait_for_the_end_of_all_ranks()
         self.check_resume()
 
 
